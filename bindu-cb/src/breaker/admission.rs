@@ -1,0 +1,191 @@
+//! Who may run: the way in, and the way out for loops that wait while the circuit opens.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::futures::Notified;
+use tokio::time::Instant;
+
+use super::leases::{Claim, Nanos};
+use super::permit::{Role, Ticket};
+use super::word::{Generation, Word};
+use super::{CircuitBreaker, CircuitState, Cold, Mode, Outcome, nanos, transition};
+use crate::error::{CircuitBreakerOpenError, OpenCause, OpenReason};
+use crate::event::Cause;
+
+impl CircuitBreaker {
+    /// Asks for the right to run. A closed circuit answers with one load.
+    pub(crate) fn admit(&self, mode: Mode) -> Result<Ticket, CircuitBreakerOpenError> {
+        let word = self.word();
+        match word.state() {
+            CircuitState::Closed | CircuitState::ForcedClosed => Ok(caller(word)),
+            _ => self.admit_through_gate(mode),
+        }
+    }
+
+    #[inline(never)]
+    fn admit_through_gate(&self, mode: Mode) -> Result<Ticket, CircuitBreakerOpenError> {
+        let (word, retry_after) = match self.pass_gate() {
+            Ok(ticket) => return Ok(ticket),
+            Err(rejected) => rejected,
+        };
+        self.counters.add(Outcome::Rejected);
+        if mode.dry_run() {
+            return Ok(Ticket { generation: word.generation(), role: Role::Shadow });
+        }
+        Err(self.open_error(word, retry_after))
+    }
+
+    fn pass_gate(&self) -> Result<Ticket, (Word, Duration)> {
+        loop {
+            let word = self.word();
+            match word.state() {
+                CircuitState::Closed | CircuitState::ForcedClosed => return Ok(caller(word)),
+                CircuitState::ForcedOpen => {
+                    return Err((word, self.cold().settings.settings.recovery_timeout));
+                }
+                CircuitState::Open => {
+                    let Some(deadline) = self.deadline(word) else { continue };
+                    let now = self.now();
+                    if now < deadline {
+                        return Err((word, Duration::from_nanos(deadline - now)));
+                    }
+                    if let Some(ticket) = self.half_open(word, now) {
+                        return Ok(ticket);
+                    }
+                }
+                CircuitState::HalfOpen => {
+                    let now = self.now();
+                    // Relaxed: a hint. An old value is that of a moment when all permits were
+                    // out, which this call may have been earlier than.
+                    let full_until = self.gate.full_until.load(Ordering::Relaxed);
+                    if now < full_until {
+                        return Err((word, self.while_probing(full_until, now)));
+                    }
+                    if let Some(claimed) = self.claim_probe(word, now) {
+                        return claimed;
+                    }
+                }
+            }
+        }
+    }
+
+    /// When the opening of this word ends; `None` if the word has moved on meanwhile.
+    fn deadline(&self, word: Word) -> Option<Nanos> {
+        // Acquire: partner of the Release in `open`. Had the slot been overwritten for the
+        // generation after the next, the load of the word below would see at least the next.
+        let deadline = self.gate.deadlines[word.generation().slot()].load(Ordering::Acquire);
+        (self.word().generation() == word.generation()).then_some(deadline)
+    }
+
+    /// The first call after the wait: makes the circuit half-open and is its first probe.
+    fn half_open(&self, open: Word, now: Nanos) -> Option<Ticket> {
+        let mut cold = self.cold();
+        if self.word() != open {
+            return None;
+        }
+        cold.leases.clear();
+        cold.since = now;
+        let after = transition::half_open(open);
+        // The lease is taken before anybody can see that there are leases to be had.
+        let claimed = self.claim_locked(&mut cold, after.generation(), now);
+        self.change(|word| (word == open).then_some(after));
+        cold.events.push(self.event(open, after, Cause::Local));
+        drop(cold);
+        self.announce();
+        claimed.ok()
+    }
+
+    /// Half-open: a permit, or a rejection; `None` if the word has moved on.
+    fn claim_probe(&self, word: Word, now: Nanos) -> Option<Result<Ticket, (Word, Duration)>> {
+        let mut cold = self.cold();
+        if self.word().generation() != word.generation() {
+            return None;
+        }
+        let claimed = self.claim_locked(&mut cold, word.generation(), now);
+        Some(claimed.map_err(|until| (word, self.while_probing(until, now))))
+    }
+
+    fn claim_locked(
+        &self,
+        cold: &mut Cold,
+        generation: Generation,
+        now: Nanos,
+    ) -> Result<Ticket, Nanos> {
+        let settings = &cold.settings.settings;
+        let permits = settings.effective_half_open_permits();
+        let (claim, took_back) = cold.leases.claim(permits, now, nanos(settings.probe_timeout));
+        self.gate.full_until.store(cold.leases.full_until(permits), Ordering::Relaxed);
+        if took_back {
+            // A probe that waits between two attempts is no longer one.
+            self.changed.notify_waiters();
+        }
+        match claim {
+            Claim::Granted(lease) => Ok(Ticket { generation, role: Role::Probe(lease) }),
+            Claim::Full(until) => Err(until),
+        }
+    }
+
+    /// For a loop that waits: the next change that could concern it. To be created *before*
+    /// [`still_admitted`](Self::still_admitted) is asked and polled after, partner of `announce`,
+    /// which notifies *after* the word has changed: whichever comes first, the change is seen.
+    pub(crate) fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
+    }
+
+    /// For a loop that waits: whether it may go on, and until when at most.
+    ///
+    /// It may not once the circuit is open, or half-open with other probes than this one. Closing
+    /// does not stop it.
+    pub(crate) fn still_admitted(
+        &self,
+        ticket: Ticket,
+    ) -> Result<Option<Instant>, CircuitBreakerOpenError> {
+        let word = self.word();
+        match (word.state(), ticket.role) {
+            (CircuitState::Closed | CircuitState::ForcedClosed, _) | (_, Role::Shadow) => Ok(None),
+            (CircuitState::HalfOpen, role) if word.generation() == ticket.generation => {
+                // Between two attempts that are counted singly a loop holds no lease, and asks
+                // for one when its wait is over.
+                let Role::Probe(lease) = role else { return Ok(None) };
+                let now = self.now();
+                match self.cold().leases.end_of(lease, now) {
+                    Some(end) => Ok(self.epoch.checked_add(Duration::from_nanos(end))),
+                    None => Err(self.open_error(word, Duration::ZERO)),
+                }
+            }
+            (CircuitState::Open, _) => {
+                let left = self.deadline(word).map_or(0, |end| end.saturating_sub(self.now()));
+                Err(self.open_error(word, Duration::from_nanos(left)))
+            }
+            (CircuitState::HalfOpen, _) => {
+                let until = self.gate.full_until.load(Ordering::Relaxed);
+                Err(self.open_error(word, self.while_probing(until, self.now())))
+            }
+            (CircuitState::ForcedOpen, _) => {
+                Err(self.open_error(word, self.cold().settings.settings.recovery_timeout))
+            }
+        }
+    }
+
+    /// When to come back to a half-open circuit: once a probe's time is up, but if the probe fails
+    /// there is another wait like the last one, and mostly it ends much sooner.
+    fn while_probing(&self, full_until: Nanos, now: Nanos) -> Duration {
+        Duration::from_nanos(full_until.saturating_sub(now).min(self.last_wait()))
+    }
+
+    fn open_error(&self, word: Word, retry_after: Duration) -> CircuitBreakerOpenError {
+        let reason = match word.state() {
+            CircuitState::ForcedOpen => OpenReason::Forced,
+            _ if word.reopens() > 0 => OpenReason::ProbeFailed,
+            _ => OpenReason::Failures,
+        };
+        let generation = word.generation().as_u64();
+        let cause = OpenCause { name: self.name, circuit: self.id, generation, reason };
+        CircuitBreakerOpenError::new(retry_after, cause)
+    }
+}
+
+fn caller(word: Word) -> Ticket {
+    Ticket { generation: word.generation(), role: Role::Caller }
+}

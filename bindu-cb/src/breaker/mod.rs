@@ -1,0 +1,367 @@
+//! The circuit: one packed atomic word that decides, a lock for what is rare.
+//!
+//! # Who writes what
+//!
+//! The word changes in two ways. A *count* in closed state is one compare-and-swap, by any thread,
+//! without the lock. A *change of state*, and everything in half-open state, happens under the
+//! lock, and still by compare-and-swap where a count may race it. So a thread that holds the lock
+//! and sees any state but closed knows that the word will not move.
+//!
+//! The deadline of an opening is beside the word, in one of two slots chosen by the generation's
+//! parity. It is stored before the word of its generation is, and a reader takes the word again
+//! after it: see [`CircuitBreaker::deadline`].
+
+mod admission;
+mod counters;
+mod leases;
+mod permit;
+mod queue;
+mod settling;
+mod snapshot;
+mod transition;
+mod word;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::future::Future;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::error::{CallError, CircuitBreakerOpenError};
+use crate::event::{Cause, Listeners};
+use crate::name::Name;
+use crate::settings::{CircuitBreakerSettings, Count, OnCancel, Resolved, Source};
+pub use counters::CallCounts;
+use counters::Counters;
+pub(crate) use counters::Outcome;
+use leases::{Leases, Nanos};
+pub use permit::Permit;
+pub(crate) use permit::Ticket;
+use queue::EventQueue;
+pub use snapshot::{CircuitState, FunctionSnapshot, Snapshot};
+use word::Word;
+
+/// Switches that a call reads once, when it begins.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mode(u32);
+
+impl Mode {
+    const ENABLED: u32 = 1;
+    const DRY_RUN: u32 = 1 << 1;
+    const PER_ATTEMPT: u32 = 1 << 2;
+    const CANCEL_IS_FAILURE: u32 = 1 << 3;
+
+    fn of(settings: &CircuitBreakerSettings) -> Self {
+        let bit = |on: bool, bit: u32| if on { bit } else { 0 };
+        Self(
+            bit(settings.enabled, Self::ENABLED)
+                | bit(settings.dry_run, Self::DRY_RUN)
+                | bit(settings.count == Count::Attempt, Self::PER_ATTEMPT)
+                | bit(settings.on_cancel == OnCancel::Failure, Self::CANCEL_IS_FAILURE),
+        )
+    }
+
+    pub(crate) fn enabled(self) -> bool {
+        self.0 & Self::ENABLED != 0
+    }
+
+    pub(crate) fn dry_run(self) -> bool {
+        self.0 & Self::DRY_RUN != 0
+    }
+
+    pub(crate) fn per_attempt(self) -> bool {
+        self.0 & Self::PER_ATTEMPT != 0
+    }
+}
+
+/// A circuit breaker.
+///
+/// Annotated functions use the circuit of their operation by themselves, see
+/// [`get_circuit_breaker`](crate::get_circuit_breaker) for those. One made here belongs to no
+/// registry: it takes no settings from the environment, and works whatever `enabled` says.
+///
+/// ```
+/// use bindu_cb::{CallError, CircuitBreaker, CircuitBreakerSettings, CircuitState};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// let circuit = CircuitBreaker::new("docs", CircuitBreakerSettings::default().failure_threshold(1));
+/// let failed = circuit.call(|| async { Err::<(), _>("connection refused") }).await;
+/// assert!(matches!(failed, Err(CallError::Inner("connection refused"))));
+/// assert_eq!(circuit.state(), CircuitState::Open);
+///
+/// let rejected = circuit.call(|| async { Ok::<_, &str>(()) }).await;
+/// assert!(matches!(rejected, Err(CallError::Open(_))));
+/// # })
+/// ```
+pub struct CircuitBreaker {
+    gate: Gate,
+    counters: Counters,
+    name: &'static Name,
+    /// Tells circuits of one name apart.
+    id: u64,
+    /// Zero of this circuit's clock.
+    epoch: Instant,
+    changed: Notify,
+    listeners: Arc<Listeners>,
+    cold: Mutex<Cold>,
+}
+
+/// What every call reads. A line of its own: it is written only when something happens.
+#[repr(align(128))]
+struct Gate {
+    word: AtomicU64,
+    mode: AtomicU32,
+    failure_threshold: AtomicU32,
+    /// When the opening of an even and of an odd generation ends.
+    deadlines: [AtomicU64; 2],
+    /// Half-open: before this moment no permit can be had. A hint that keeps callers off the lock.
+    full_until: AtomicU64,
+    /// The wait of the last opening, the most that a half-open circuit tells a caller to wait.
+    last_wait: AtomicU64,
+}
+
+struct Cold {
+    settings: Resolved<CircuitBreakerSettings>,
+    since: Nanos,
+    last_failure: Option<Arc<str>>,
+    leases: Leases,
+    events: EventQueue,
+}
+
+impl CircuitBreaker {
+    /// A circuit of its own. Settings that are out of range are moved into it and logged as an
+    /// error; call [`validate`](CircuitBreakerSettings::validate) first to hear of them.
+    pub fn new(name: impl Into<Cow<'static, str>>, settings: CircuitBreakerSettings) -> Self {
+        let name = Name::intern(&name.into());
+        if let Err(error) = settings.validate() {
+            tracing::error!(operation = name.as_str(), %error, "circuit breaker settings out of range");
+        }
+        let source = Source::Code("CircuitBreaker::new".to_owned());
+        let settings =
+            Resolved::from_one_source(settings.clamped(), CircuitBreakerSettings::KEYS, &source);
+        Self::with_listeners(name, settings, Arc::default())
+    }
+
+    pub(crate) fn with_listeners(
+        name: &'static Name,
+        settings: Resolved<CircuitBreakerSettings>,
+        listeners: Arc<Listeners>,
+    ) -> Self {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+        Self {
+            gate: Gate {
+                word: AtomicU64::new(Word::NEW.bits()),
+                mode: AtomicU32::new(Mode::of(&settings.settings).0),
+                failure_threshold: AtomicU32::new(settings.settings.failure_threshold),
+                deadlines: Default::default(),
+                full_until: AtomicU64::new(0),
+                last_wait: AtomicU64::new(0),
+            },
+            counters: Counters::new(),
+            name,
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            epoch: Instant::now(),
+            changed: Notify::new(),
+            listeners,
+            cold: Mutex::new(Cold {
+                settings,
+                since: 0,
+                last_failure: None,
+                leases: Leases::default(),
+                events: EventQueue::default(),
+            }),
+        }
+    }
+
+    /// The name of the operation.
+    pub fn name(&self) -> &'static str {
+        self.name.as_str()
+    }
+
+    /// The state at this moment. An open circuit says so until a call makes it half-open, also
+    /// when its wait has passed.
+    pub fn state(&self) -> CircuitState {
+        self.word().state()
+    }
+
+    /// Everything that there is to know, at this moment. Takes the circuit's lock for a copy;
+    /// calls of a closed circuit do not notice.
+    pub fn snapshot(&self) -> Snapshot {
+        let now = self.now();
+        let cold = self.cold();
+        // Under the lock the state cannot change, so its deadline belongs to it.
+        let word = self.word();
+        let state = word.state();
+        let count_in = |of: CircuitState| if state == of { word.count() } else { 0 };
+        let deadline = self.gate.deadlines[word.generation().slot()].load(Ordering::Relaxed);
+        Snapshot {
+            operation: self.name(),
+            state,
+            in_state_for: Duration::from_nanos(now.saturating_sub(cold.since)),
+            calls: self.counters.total(),
+            consecutive_failures: count_in(CircuitState::Closed),
+            probe_successes: count_in(CircuitState::HalfOpen),
+            reopens: u32::from(word.reopens()),
+            half_open_in: (state == CircuitState::Open)
+                .then(|| Duration::from_nanos(deadline.saturating_sub(now).min(self.last_wait()))),
+            last_failure: cold.last_failure.as_deref().map(str::to_owned),
+            settings: cold.settings.values(),
+            functions: Vec::new(),
+        }
+    }
+
+    /// Asks for the right to run one call.
+    ///
+    /// # Errors
+    ///
+    /// [`CircuitBreakerOpenError`] if the circuit is open, or half-open with all its probes in
+    /// flight.
+    pub fn try_acquire(&self) -> Result<Permit<'_>, CircuitBreakerOpenError> {
+        self.admit(self.mode()).map(|ticket| Permit::new(self, ticket))
+    }
+
+    /// Runs one call: every `Err` is a failure.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::Open`] if the circuit is open, and `f` was not called; [`CallError::Inner`] is
+    /// the call's own error.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it ends, the call is counted as cancelled and its permit is free again.
+    pub async fn call<T, E, Fut>(&self, f: impl FnOnce() -> Fut) -> Result<T, CallError<E>>
+    where
+        Fut: Future<Output = Result<T, E>>,
+    {
+        let permit = self.try_acquire()?;
+        let result = f().await;
+        match result {
+            Ok(value) => {
+                permit.success();
+                Ok(value)
+            }
+            Err(error) => {
+                permit.failure();
+                Err(CallError::Inner(error))
+            }
+        }
+    }
+
+    /// Closes the circuit, whatever state it is in; its re-opens start over.
+    pub fn reset(&self) {
+        self.set_by_hand(CircuitState::Closed);
+    }
+
+    /// Rejects every call until [`reset`](Self::reset) or [`force_closed`](Self::force_closed).
+    /// Loops that wait between two attempts hear of it at once.
+    pub fn force_open(&self) {
+        self.set_by_hand(CircuitState::ForcedOpen);
+    }
+
+    /// Lets every call through, counts outcomes and decides nothing, until
+    /// [`reset`](Self::reset) or [`force_open`](Self::force_open).
+    pub fn force_closed(&self) {
+        self.set_by_hand(CircuitState::ForcedClosed);
+    }
+
+    fn set_by_hand(&self, state: CircuitState) {
+        let now = self.now();
+        let mut cold = self.cold();
+        let (before, after) = self.change(|word| Some(transition::manual(word, state)));
+        cold.since = now;
+        cold.leases.clear();
+        if before.state() != state {
+            cold.events.push(self.event(before, after, Cause::Manual));
+        }
+        drop(cold);
+        self.announce();
+    }
+
+    pub(crate) fn mode(&self) -> Mode {
+        // Relaxed: a switch, not a message; a call takes the old one or the new one.
+        Mode(self.gate.mode.load(Ordering::Relaxed))
+    }
+
+    /// New settings; the state stays. They are in force for everything that begins afterwards.
+    pub(crate) fn apply(&self, settings: Resolved<CircuitBreakerSettings>) {
+        let mut cold = self.cold();
+        let inner = &settings.settings;
+        self.gate.mode.store(Mode::of(inner).0, Ordering::Relaxed);
+        self.gate.failure_threshold.store(inner.failure_threshold, Ordering::Relaxed);
+        let full_until = cold.leases.full_until(inner.effective_half_open_permits());
+        self.gate.full_until.store(full_until, Ordering::Relaxed);
+        cold.settings = settings;
+    }
+
+    pub(crate) fn probe_attempts(&self) -> u32 {
+        self.cold().settings.settings.probe_attempts
+    }
+
+    /// Whether the circuit protects annotated functions.
+    pub(crate) fn is_enabled(&self) -> bool {
+        self.mode().enabled()
+    }
+
+    fn cold(&self) -> MutexGuard<'_, Cold> {
+        // Nothing of a user's runs under the lock, so a poisoned one is as good as new.
+        self.cold.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn word(&self) -> Word {
+        // Acquire: partner of the Release in `swap`. Who sees a generation sees its deadline.
+        Word::from_bits(self.gate.word.load(Ordering::Acquire))
+    }
+
+    fn swap(&self, from: Word, to: Word) -> Result<(), Word> {
+        // Release: partner of the Acquire in `word`, for the deadline stored before it.
+        self.gate
+            .word
+            .compare_exchange(from.bits(), to.bits(), Ordering::AcqRel, Ordering::Acquire)
+            .map(|_| ())
+            .map_err(Word::from_bits)
+    }
+
+    /// Moves the word, under the lock: only a count in closed state can come in between.
+    fn change(&self, next: impl Fn(Word) -> Option<Word>) -> (Word, Word) {
+        let mut before = self.word();
+        loop {
+            let Some(after) = next(before) else { return (before, before) };
+            match self.swap(before, after) {
+                Ok(()) => return (before, after),
+                Err(now) => before = now,
+            }
+        }
+    }
+
+    fn last_wait(&self) -> Nanos {
+        self.gate.last_wait.load(Ordering::Relaxed)
+    }
+
+    fn now(&self) -> Nanos {
+        nanos(Instant::now().saturating_duration_since(self.epoch))
+    }
+}
+
+fn nanos(duration: Duration) -> Nanos {
+    Nanos::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX)
+}
+
+impl fmt::Debug for CircuitBreaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CircuitBreaker")
+            .field("name", &self.name())
+            .field("state", &self.state())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for CircuitBreaker {
+    fn drop(&mut self) {
+        self.name.forget(self.id);
+    }
+}

@@ -1,0 +1,238 @@
+//! What became of a call: counting, changing the state, telling the listeners.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::permit::{Role, Ticket};
+use super::transition::{Step, Thresholds};
+use super::word::Word;
+use super::{CircuitBreaker, CircuitState, Cold, Mode, Outcome, nanos, transition};
+use crate::event::{Cause, Event};
+use crate::name::Opening;
+use crate::random;
+
+/// Longer texts of errors are cut: they are kept, logged and shown.
+const LONGEST_TEXT: usize = 512;
+
+impl CircuitBreaker {
+    /// Takes a permit back with its outcome. `text` describes a failure; it is asked for only if
+    /// the failure counts.
+    pub(crate) fn settle(
+        &self,
+        ticket: Ticket,
+        outcome: Outcome,
+        text: impl FnOnce() -> Option<String>,
+    ) {
+        if outcome == Outcome::Success && self.word().is_untroubled(ticket.generation) {
+            self.counters.add(Outcome::Success);
+            return;
+        }
+        self.settle_troubled(ticket, outcome, text);
+    }
+
+    /// A permit that was dropped without an outcome.
+    pub(crate) fn abandon(&self, ticket: Ticket) {
+        if std::thread::panicking() {
+            self.settle(ticket, Outcome::Failure, || Some("the call panicked".to_owned()));
+        } else if self.mode().0 & Mode::CANCEL_IS_FAILURE != 0 {
+            self.settle(ticket, Outcome::Failure, || Some("the call was dropped".to_owned()));
+        } else {
+            self.settle(ticket, Outcome::Cancelled, || None);
+        }
+    }
+
+    #[inline(never)]
+    fn settle_troubled(
+        &self,
+        ticket: Ticket,
+        outcome: Outcome,
+        text: impl FnOnce() -> Option<String>,
+    ) {
+        if ticket.role == Role::Shadow {
+            return;
+        }
+        if self.word().generation() != ticket.generation {
+            return self.counters.add(Outcome::Stale);
+        }
+        // Outside the lock: it is the user's code that writes the text.
+        let text = if outcome == Outcome::Failure { text().map(shorten) } else { None };
+        let counted = match (outcome, ticket.role) {
+            (Outcome::Success, Role::Caller) => self.count_success(ticket),
+            (Outcome::Failure, Role::Caller) => self.count_failure(ticket, text),
+            (_, Role::Caller) => transition::neutral(self.word(), ticket.generation) != Step::Stale,
+            (_, Role::Probe(_)) => self.settle_probe(ticket, outcome, text),
+            (_, Role::Shadow) => return,
+        };
+        self.counters.add(if counted { outcome } else { Outcome::Stale });
+    }
+
+    /// Closed, failures counted: starts the count over. False if stale.
+    fn count_success(&self, ticket: Ticket) -> bool {
+        let mut word = self.word();
+        loop {
+            match transition::success(word, ticket.generation, self.thresholds()) {
+                Step::Stale => return false,
+                Step::Keep => return true,
+                // A caller's success changes no state; only a probe's can.
+                Step::Count(next) | Step::Change(next) => match self.swap(word, next) {
+                    Ok(()) => return true,
+                    Err(now) => word = now,
+                },
+            }
+        }
+    }
+
+    /// Closed or forced closed: counts a failure, and opens at the threshold. False if stale.
+    fn count_failure(&self, ticket: Ticket, text: Option<Arc<str>>) -> bool {
+        let mut cold = self.cold();
+        let mut word = self.word();
+        loop {
+            let next = match transition::failure(word, ticket.generation, self.thresholds()) {
+                Step::Stale => return false,
+                Step::Keep => {
+                    cold.last_failure = text;
+                    return true;
+                }
+                Step::Count(next) => match self.swap(word, next) {
+                    Ok(()) => {
+                        cold.last_failure = text;
+                        return true;
+                    }
+                    Err(now) => {
+                        word = now;
+                        continue;
+                    }
+                },
+                Step::Change(next) => next,
+            };
+            match self.open(&mut cold, word, next, text.clone(), Cause::Local) {
+                Ok(()) => break,
+                Err(now) => word = now,
+            }
+        }
+        drop(cold);
+        self.announce();
+        true
+    }
+
+    /// Half-open: gives the lease back and decides. False if the lease is no longer held.
+    fn settle_probe(&self, ticket: Ticket, outcome: Outcome, text: Option<Arc<str>>) -> bool {
+        let Role::Probe(lease) = ticket.role else { return false };
+        let now = self.now();
+        let mut cold = self.cold();
+        let word = self.word();
+        let held = word.generation() == ticket.generation && cold.leases.give_back(lease, now);
+        if word.generation() == ticket.generation {
+            let permits = cold.settings.settings.effective_half_open_permits();
+            self.gate.full_until.store(cold.leases.full_until(permits), Ordering::Relaxed);
+        }
+        if !held {
+            return false;
+        }
+        let thresholds =
+            Thresholds { successes: cold.settings.settings.success_threshold, ..self.thresholds() };
+        let step = match outcome {
+            Outcome::Success => transition::success(word, ticket.generation, thresholds),
+            Outcome::Failure => transition::failure(word, ticket.generation, thresholds),
+            _ => Step::Keep,
+        };
+        // Under the lock a half-open word does not move: what was decided on it holds.
+        match step {
+            Step::Stale | Step::Keep => {}
+            Step::Count(next) => {
+                self.change(|_| Some(next));
+            }
+            Step::Change(next) if next.state() == CircuitState::Open => {
+                let _ = self.open(&mut cold, word, next, text, Cause::Probe);
+            }
+            Step::Change(next) => {
+                self.change(|_| Some(next));
+                cold.since = now;
+                cold.events.push(self.event(word, next, Cause::Probe));
+            }
+        }
+        drop(cold);
+        self.announce();
+        true
+    }
+
+    /// Opens, under the lock: draws the wait, stores its end, then the word.
+    fn open(
+        &self,
+        cold: &mut Cold,
+        before: Word,
+        after: Word,
+        text: Option<Arc<str>>,
+        cause: Cause,
+    ) -> Result<(), Word> {
+        let settings = &cold.settings.settings;
+        let factor = settings.recovery_multiplier.powi(i32::from(after.reopens()));
+        let longest =
+            random::scale(settings.recovery_timeout, factor).min(settings.max_recovery_timeout);
+        let shortest = random::scale(longest, 1.0 - settings.recovery_jitter);
+        let wait = random::duration_between(shortest, longest);
+        let now = self.now();
+        // Release: partner of the Acquire in `deadline`. No reader of the current generation
+        // looks at this slot, and none of the next one comes before the swap.
+        self.gate.deadlines[after.generation().slot()]
+            .store(now.saturating_add(nanos(wait)), Ordering::Release);
+        self.swap(before, after)?;
+        cold.since = now;
+        self.gate.last_wait.store(nanos(wait), Ordering::Relaxed);
+        cold.last_failure = text;
+        cold.leases.clear();
+        let failures = before.count() + 1;
+        self.name.remember(Opening {
+            circuit: self.id,
+            generation: after.generation().as_u64(),
+            failures,
+            last_failure: cold.last_failure.clone(),
+        });
+        cold.events.push(Event {
+            failures,
+            last_failure: cold.last_failure.clone(),
+            wait: Some(wait),
+            ..self.event(before, after, cause)
+        });
+        Ok(())
+    }
+
+    pub(super) fn event(&self, before: Word, after: Word, cause: Cause) -> Event {
+        Event {
+            operation: self.name(),
+            from: before.state(),
+            to: after.state(),
+            cause,
+            failures: 0,
+            last_failure: None,
+            wait: None,
+        }
+    }
+
+    /// After a change, without the lock: wakes the loops that wait, then tells the listeners.
+    pub(super) fn announce(&self) {
+        self.changed.notify_waiters();
+        let mut next = self.cold().events.begin();
+        while let Some(event) = next {
+            self.listeners.tell(&event);
+            next = self.cold().events.go_on();
+        }
+    }
+
+    fn thresholds(&self) -> Thresholds {
+        Thresholds {
+            failures: self.gate.failure_threshold.load(Ordering::Relaxed),
+            // Only probes ask, and they have the settings at hand.
+            successes: 1,
+        }
+    }
+}
+
+fn shorten(mut text: String) -> Arc<str> {
+    if text.len() > LONGEST_TEXT {
+        let end = (0..=LONGEST_TEXT).rfind(|i| text.is_char_boundary(*i)).unwrap_or(0);
+        text.truncate(end);
+        text.push('…');
+    }
+    text.into()
+}

@@ -1,0 +1,77 @@
+//! What a circuit shows of itself.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::counters::CallCounts;
+use crate::settings::SettingValue;
+
+/// The state of a circuit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CircuitState {
+    /// Calls go through and are counted.
+    Closed,
+    /// Calls are rejected until the wait of this opening has passed.
+    Open,
+    /// A few calls go through as probes; their outcomes decide.
+    HalfOpen,
+    /// Every call is rejected until somebody says otherwise.
+    ForcedOpen,
+    /// Every call goes through; nothing decides.
+    ForcedClosed,
+}
+
+impl fmt::Display for CircuitState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+            Self::ForcedOpen => "forced_open",
+            Self::ForcedClosed => "forced_closed",
+        })
+    }
+}
+
+/// A circuit at one moment.
+///
+/// State, time and failure figures belong together; the counts of calls are read beside them and
+/// may be a few calls ahead while calls go on.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// The name of the operation.
+    pub operation: &'static str,
+    /// The state.
+    pub state: CircuitState,
+    /// How long it has been in that state.
+    pub in_state_for: Duration,
+    /// Calls by outcome since the circuit was made.
+    pub calls: CallCounts,
+    /// Closed: failures in a row.
+    pub consecutive_failures: u32,
+    /// Half-open: probe successes in a row.
+    pub probe_successes: u32,
+    /// How often in a row it opened again without having closed.
+    pub reopens: u32,
+    /// Open: how long until a call becomes a probe. Zero: the next call will.
+    pub half_open_in: Option<Duration>,
+    /// The text of the last recorded failure.
+    pub last_failure: Option<String>,
+    /// Every setting of the circuit with its source.
+    pub settings: Vec<SettingValue>,
+    /// The guarded functions of the circuit. Filled in by the registry; a circuit alone knows
+    /// none.
+    pub functions: Vec<FunctionSnapshot>,
+}
+
+/// A guarded function: what it has beside its circuit.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct FunctionSnapshot {
+    /// File, line and column of the attribute or builder.
+    pub location: String,
+    /// Every setting of the retry loop with its source.
+    pub settings: Vec<SettingValue>,
+}

@@ -1,0 +1,307 @@
+//! The errors of the crate: four plain types and the cause of a rejection.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use crate::name::Name;
+
+/// A call was turned away because the circuit of its operation is open.
+///
+/// The body of the function did not run. [`retry_after`](Self::retry_after) says when it is worth
+/// coming back; [`source`](Error::source) is the [`OpenCause`].
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// let circuit = bindu_cb::CircuitBreaker::new("open-error", Default::default());
+/// circuit.force_open();
+/// let open = circuit.try_acquire().unwrap_err();
+/// assert_eq!(open.operation(), "open-error");
+/// assert!(open.to_string().starts_with("circuit breaker is open for 'open-error': retry after "));
+/// # })
+/// ```
+#[derive(Clone)]
+pub struct CircuitBreakerOpenError {
+    retry_after: Duration,
+    cause: OpenCause,
+}
+
+impl CircuitBreakerOpenError {
+    pub(crate) fn new(retry_after: Duration, cause: OpenCause) -> Self {
+        Self { retry_after, cause }
+    }
+
+    /// The name of the operation whose circuit is open.
+    pub fn operation(&self) -> &str {
+        self.cause.name.as_str()
+    }
+
+    /// How long to wait before a call has a chance. A hint, not a promise: while a probe is under
+    /// way, or the circuit is forced open, nobody can know.
+    pub fn retry_after(&self) -> Duration {
+        self.retry_after
+    }
+}
+
+impl fmt::Display for CircuitBreakerOpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "circuit breaker is open for '{}': retry after {:.1}s",
+            self.operation(),
+            self.retry_after.as_secs_f64()
+        )
+    }
+}
+
+impl fmt::Debug for CircuitBreakerOpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CircuitBreakerOpenError")
+            .field("operation", &self.operation())
+            .field("retry_after", &self.retry_after)
+            .field("cause", &self.cause)
+            .finish()
+    }
+}
+
+impl Error for CircuitBreakerOpenError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.cause)
+    }
+}
+
+impl From<CircuitBreakerOpenError> for io::Error {
+    /// Of kind [`Other`](io::ErrorKind::Other); the open error is found by
+    /// [`get_ref`](io::Error::get_ref).
+    fn from(open: CircuitBreakerOpenError) -> Self {
+        Self::other(open)
+    }
+}
+
+/// What kind of event opened a circuit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OpenReason {
+    /// Too many calls had failed.
+    Failures,
+    /// A probe failed, so the circuit opened again.
+    ProbeFailed,
+    /// Somebody called `force_open`.
+    Forced,
+}
+
+/// Why a circuit is open: the source of a [`CircuitBreakerOpenError`].
+///
+/// It is a type of its own so that a rejection is recognised wherever an error shows its source
+/// chain, also behind wrappers that hide the open error itself. It carries no text: what it says
+/// is looked up when it is asked, among the last few openings of the circuit.
+#[derive(Clone)]
+pub struct OpenCause {
+    pub(crate) name: &'static Name,
+    pub(crate) circuit: u64,
+    pub(crate) generation: u64,
+    pub(crate) reason: OpenReason,
+}
+
+impl OpenCause {
+    /// What kind of event opened the circuit.
+    pub fn reason(&self) -> OpenReason {
+        self.reason
+    }
+
+    /// The text of the failure that opened the circuit. `None` if it was opened by hand, or if it
+    /// has opened several times since, or no longer exists.
+    pub fn last_failure(&self) -> Option<String> {
+        let opening = self.name.recall(self.circuit, self.generation)?;
+        opening.last_failure.as_deref().map(str::to_owned)
+    }
+}
+
+impl fmt::Display for OpenCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let opening = self.name.recall(self.circuit, self.generation);
+        match self.reason {
+            OpenReason::Forced => return f.write_str("forced open by hand"),
+            OpenReason::ProbeFailed => f.write_str("opened again because a probe failed")?,
+            OpenReason::Failures => match opening.as_ref().map(|o| o.failures) {
+                None => f.write_str("opened because calls failed")?,
+                Some(1) => f.write_str("opened after 1 failure")?,
+                Some(failures) => write!(f, "opened after {failures} failures in a row")?,
+            },
+        }
+        match opening.and_then(|o| o.last_failure) {
+            Some(text) => write!(f, ": {text}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for OpenCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenCause")
+            .field("reason", &self.reason)
+            .field("last_failure", &self.last_failure())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Error for OpenCause {}
+
+/// An attempt took longer than its `timeout` and was dropped.
+#[derive(Clone, Debug)]
+pub struct AttemptTimeoutError {
+    operation: &'static str,
+    timeout: Duration,
+}
+
+impl AttemptTimeoutError {
+    pub(crate) fn new(operation: &'static str, timeout: Duration) -> Self {
+        Self { operation, timeout }
+    }
+
+    /// The name of the operation.
+    pub fn operation(&self) -> &str {
+        self.operation
+    }
+
+    /// The limit that the attempt ran into.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+}
+
+impl fmt::Display for AttemptTimeoutError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "an attempt of '{}' took longer than {:?}", self.operation, self.timeout)
+    }
+}
+
+impl Error for AttemptTimeoutError {}
+
+impl From<AttemptTimeoutError> for io::Error {
+    /// Of kind [`TimedOut`](io::ErrorKind::TimedOut).
+    fn from(timeout: AttemptTimeoutError) -> Self {
+        Self::new(io::ErrorKind::TimedOut, timeout)
+    }
+}
+
+/// What a guarded call returns where no attribute maps errors to the function's own type.
+#[derive(Clone, Debug)]
+pub enum CallError<E> {
+    /// The circuit is open; the operation was not tried, or not tried again.
+    Open(CircuitBreakerOpenError),
+    /// The last attempt ran into its time limit.
+    Timeout(AttemptTimeoutError),
+    /// The last attempt's own error.
+    Inner(E),
+}
+
+impl<E> CallError<E> {
+    /// The operation's own error, if it was that.
+    pub fn into_inner(self) -> Option<E> {
+        match self {
+            Self::Inner(error) => Some(error),
+            Self::Open(_) | Self::Timeout(_) => None,
+        }
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for CallError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open(open) => open.fmt(f),
+            Self::Timeout(timeout) => timeout.fmt(f),
+            Self::Inner(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<E: Error + 'static> Error for CallError<E> {
+    // Transparent: the variant is the wrapped error, so its source is that error's source.
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Open(open) => open.source(),
+            Self::Timeout(timeout) => timeout.source(),
+            Self::Inner(error) => error.source(),
+        }
+    }
+}
+
+impl<E> From<CircuitBreakerOpenError> for CallError<E> {
+    fn from(open: CircuitBreakerOpenError) -> Self {
+        Self::Open(open)
+    }
+}
+
+impl<E> From<AttemptTimeoutError> for CallError<E> {
+    fn from(timeout: AttemptTimeoutError) -> Self {
+        Self::Timeout(timeout)
+    }
+}
+
+/// Settings that cannot be used as they are: every mistake, not only the first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingsError {
+    problems: Vec<SettingProblem>,
+}
+
+impl SettingsError {
+    /// `Ok` without problems.
+    pub(crate) fn check(problems: Vec<SettingProblem>) -> Result<(), Self> {
+        if problems.is_empty() { Ok(()) } else { Err(Self { problems }) }
+    }
+
+    /// Every mistake, in the order of the settings' names.
+    pub fn problems(&self) -> &[SettingProblem] {
+        &self.problems
+    }
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.problems[..] {
+            [one] => one.fmt(f),
+            many => {
+                write!(f, "{} settings cannot be used:", many.len())?;
+                many.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+            }
+        }
+    }
+}
+
+impl Error for SettingsError {}
+
+/// One setting that cannot be used as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingProblem {
+    pub(crate) name: String,
+    pub(crate) value: Option<String>,
+    pub(crate) advice: String,
+}
+
+impl SettingProblem {
+    /// The environment variable, or the key that was set in code.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it was set to. `None` where the name itself is the mistake.
+    pub fn value(&self) -> Option<&str> {
+        self.value.as_deref()
+    }
+
+    /// What is expected instead.
+    pub fn advice(&self) -> &str {
+        &self.advice
+    }
+}
+
+impl fmt::Display for SettingProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.value {
+            Some(value) => write!(f, "{}={value:?}: {}", self.name, self.advice),
+            None => write!(f, "{}: {}", self.name, self.advice),
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! What a circuit tells the outside: its changes of state.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::time::Duration;
+
+use crate::breaker::CircuitState;
+
+/// A circuit has changed its state.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Event {
+    /// The name of the operation.
+    pub operation: &'static str,
+    /// The state before.
+    pub from: CircuitState,
+    /// The state now.
+    pub to: CircuitState,
+    /// What brought the change about.
+    pub cause: Cause,
+    /// Consecutive failures that led to it; zero unless it opened.
+    pub failures: u32,
+    /// The text of the failure that opened it.
+    pub last_failure: Option<Arc<str>>,
+    /// How long the circuit stays open; `None` unless it opened by itself.
+    pub wait: Option<Duration>,
+}
+
+/// What brought a change of state about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Cause {
+    /// This process's own calls, or the end of the wait.
+    Local,
+    /// The outcome of a probe.
+    Probe,
+    /// `force_open`, `force_closed` or `reset`.
+    Manual,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Local => "local",
+            Self::Probe => "probe",
+            Self::Manual => "manual",
+        })
+    }
+}
+
+/// Hears the changes of state of every circuit of a registry.
+///
+/// It runs outside every lock, on the thread whose call changed the state, in the order of the
+/// changes of each circuit. It may call back into the circuit. It should be quick: the call that
+/// brought the change waits for it. A panic is logged and does no harm.
+///
+/// Any `Fn(&Event)` that is `Send + Sync + 'static` is one; see
+/// [`Registry::subscribe`](crate::Registry::subscribe).
+pub trait Listener: Send + Sync + 'static {
+    /// A circuit has changed its state.
+    fn on_event(&self, event: &Event);
+}
+
+impl<F: Fn(&Event) + Send + Sync + 'static> Listener for F {
+    fn on_event(&self, event: &Event) {
+        self(event);
+    }
+}
+
+/// The listeners of a registry, shared with its circuits.
+#[derive(Default)]
+pub(crate) struct Listeners {
+    next_id: AtomicU64,
+    list: RwLock<Vec<(u64, Arc<dyn Listener>)>>,
+}
+
+impl Listeners {
+    pub(crate) fn add(self: &Arc<Self>, listener: impl Listener) -> Subscription {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        self.list.write().unwrap_or_else(PoisonError::into_inner).push((id, Arc::new(listener)));
+        Subscription { id, listeners: Arc::downgrade(self) }
+    }
+
+    /// Tells the log, then every listener. The caller holds no lock.
+    pub(crate) fn tell(&self, event: &Event) {
+        let listeners = self.list.read().unwrap_or_else(PoisonError::into_inner).clone();
+        // AssertUnwindSafe: of what a panic may leave half done, we look at nothing.
+        if catch_unwind(AssertUnwindSafe(|| log(event))).is_err() {
+            return;
+        }
+        for (_, listener) in listeners {
+            if catch_unwind(AssertUnwindSafe(|| listener.on_event(event))).is_err() {
+                tracing::error!(
+                    operation = event.operation,
+                    "a circuit breaker listener panicked; the circuit is not affected"
+                );
+            }
+        }
+    }
+}
+
+/// Ends a subscription when asked to; dropping it leaves the listener in place.
+#[derive(Clone)]
+pub struct Subscription {
+    id: u64,
+    listeners: Weak<Listeners>,
+}
+
+impl Subscription {
+    /// Removes the listener. An event that is being told at this moment may still reach it.
+    pub fn unsubscribe(self) {
+        if let Some(listeners) = self.listeners.upgrade() {
+            listeners
+                .list
+                .write()
+                .unwrap_or_else(PoisonError::into_inner)
+                .retain(|(id, _)| *id != self.id);
+        }
+    }
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// The listener that is always there.
+fn log(event: &Event) {
+    let Event { operation, from, to, cause, failures, last_failure, wait } = event;
+    let last_failure = last_failure.as_deref();
+    match to {
+        CircuitState::Open | CircuitState::ForcedOpen => tracing::warn!(
+            operation, %from, %to, %cause, failures, last_failure, wait = wait.map(tracing::field::debug),
+            "circuit breaker opened"
+        ),
+        CircuitState::HalfOpen => {
+            tracing::info!(operation, %from, %to, %cause, "circuit breaker half-open");
+        }
+        CircuitState::Closed | CircuitState::ForcedClosed => {
+            tracing::info!(operation, %from, %to, %cause, "circuit breaker closed");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Interned operation names, and what is remembered of an operation's last openings.
+//!
+//! Names are leaked once each: there are as many as operations. In return a rejection carries a
+//! pointer instead of a string, and finds the reason of the opening through it when somebody
+//! wants to read it. A rejected call so touches nothing that other threads write.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+/// Openings that are remembered for each circuit.
+const REMEMBERED: usize = 4;
+
+static NAMES: LazyLock<Mutex<HashMap<&'static str, &'static Name>>> = LazyLock::new(Mutex::default);
+
+pub(crate) struct Name {
+    text: &'static str,
+    openings: Mutex<Vec<Opening>>,
+}
+
+/// Why a circuit opened.
+#[derive(Clone)]
+pub(crate) struct Opening {
+    /// Circuits of one name exist side by side in tests; this tells them apart.
+    pub(crate) circuit: u64,
+    pub(crate) generation: u64,
+    pub(crate) failures: u32,
+    pub(crate) last_failure: Option<Arc<str>>,
+}
+
+impl Name {
+    pub(crate) fn intern(text: &str) -> &'static Self {
+        let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(name) = names.get(text) {
+            return name;
+        }
+        let text: &'static str = Box::leak(text.into());
+        let name: &'static Self = Box::leak(Box::new(Self { text, openings: Mutex::default() }));
+        names.insert(text, name);
+        name
+    }
+
+    pub(crate) fn as_str(&self) -> &'static str {
+        self.text
+    }
+
+    pub(crate) fn remember(&self, opening: Opening) {
+        let mut openings = self.openings.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_circuit = |o: &Opening| o.circuit == opening.circuit;
+        if openings.iter().filter(|o| of_circuit(o)).count() >= REMEMBERED
+            && let Some(oldest) = openings.iter().position(of_circuit)
+        {
+            openings.remove(oldest);
+        }
+        openings.push(opening);
+    }
+
+    /// The last opening of `circuit` that is not younger than `generation`.
+    pub(crate) fn recall(&self, circuit: u64, generation: u64) -> Option<Opening> {
+        let openings = self.openings.lock().unwrap_or_else(PoisonError::into_inner);
+        openings.iter().rfind(|o| o.circuit == circuit && o.generation <= generation).cloned()
+    }
+
+    pub(crate) fn forget(&self, circuit: u64) {
+        let mut openings = self.openings.lock().unwrap_or_else(PoisonError::into_inner);
+        openings.retain(|o| o.circuit != circuit);
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.text.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn opening(circuit: u64, generation: u64) -> Opening {
+        Opening { circuit, generation, failures: 1, last_failure: None }
+    }
+
+    #[test]
+    fn one_text_is_one_name() {
+        let (a, b) = (Name::intern("name::one"), Name::intern("name::one"));
+        assert!(std::ptr::eq(a, b));
+        assert!(!std::ptr::eq(a, Name::intern("name::two")));
+    }
+
+    #[test]
+    fn a_circuit_keeps_its_own_last_openings_whatever_the_others_do() {
+        let name = Name::intern("name::openings");
+        name.remember(opening(1, 3));
+        for generation in 0..20 {
+            name.remember(opening(2, generation));
+        }
+        assert_eq!(name.recall(1, 3).map(|o| o.generation), Some(3));
+        assert_eq!(name.recall(1, 4).map(|o| o.generation), Some(3), "half-open since");
+        assert!(name.recall(1, 2).is_none());
+        assert_eq!(name.openings.lock().unwrap().len(), 1 + REMEMBERED);
+        name.forget(2);
+        assert_eq!(name.openings.lock().unwrap().len(), 1);
+    }
+}

@@ -1,0 +1,62 @@
+//! What the expansions of the attributes call. Not part of the public interface: it changes
+//! without notice, together with `bindu-cb-macros`.
+
+mod probe;
+mod site;
+mod tag;
+
+pub use crate::__bindu_cb_seen as seen;
+pub use crate::error::{AttemptTimeoutError, CircuitBreakerOpenError};
+pub use crate::operation::Preset;
+pub use crate::retry::seen::{Keys, Seen, Text};
+pub use crate::retry::{Call, Delay};
+pub use crate::settings::{Count, OnCancel, Window};
+pub use probe::{
+    AnySource, AnyText, Classified, DebugText, DisplayText, ErrorSource, LocalErrorSource, Probe,
+    SendErrorSource, SharedErrorSource, SyncErrorSource, Unclassified,
+};
+pub use site::Site;
+pub use tag::{
+    FromOpen, FromTimeout, Opened, Outcome, Tag, TagExt, on_open, on_open_path, on_timeout, tag,
+};
+
+use std::time::Duration;
+
+/// Asks a predicate about a value. A function, so that a closure's argument type is inferred.
+pub fn ask<V>(value: &V, predicate: impl Fn(&V) -> bool) -> bool {
+    predicate(value)
+}
+
+/// Asks how long to wait after an error.
+pub fn ask_after<E>(error: &E, after: impl Fn(&E) -> Option<Duration>) -> Option<Duration> {
+    after(error)
+}
+
+/// Makes an `async` block capture its argument by unique reference: a shared one is `Send` only if
+/// the argument is `Sync`.
+pub fn touch<T: ?Sized>(_: &mut T) {}
+
+/// What a `mut` argument starts from at each attempt.
+pub fn fresh<T: Fresh>(argument: &T) -> T {
+    argument.copied()
+}
+
+/// An argument that can be had afresh for each attempt.
+#[diagnostic::on_unimplemented(
+    message = "a `mut` argument must start fresh at each attempt, and `{Self}` is not `Copy`",
+    label = "would keep what the attempt before has made of it",
+    note = "clone it for each attempt: `clone(<argument>)` in the attribute",
+    note = "or drop the `mut` here, and copy what the body changes"
+)]
+pub trait Fresh {
+    /// A copy.
+    #[must_use]
+    fn copied(&self) -> Self;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Copy> Fresh for T {
+    fn copied(&self) -> Self {
+        *self
+    }
+}

@@ -1,0 +1,148 @@
+//! The place of an attribute: a `static` that knows its operation from the first call on.
+
+use std::panic::Location;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use crate::error::CircuitBreakerOpenError;
+use crate::operation::{Core, Origin, Preset};
+use crate::registry::{self, Inner};
+use crate::retry::{Call, CoreRef};
+use crate::settings::{Count, Given, Key, OnCancel, Overrides, Value, Window, each_key};
+
+/// One annotated function.
+pub struct Site {
+    op: &'static str,
+    preset: Preset,
+    once: bool,
+    derived_in: Option<&'static str>,
+    given: Overrides,
+    at: &'static Location<'static>,
+    core: OnceLock<Arc<Core>>,
+}
+
+impl Site {
+    /// A function with a retry loop.
+    #[track_caller]
+    pub const fn new(op: &'static str, preset: Preset) -> Self {
+        Self {
+            op,
+            preset,
+            once: false,
+            derived_in: None,
+            given: Overrides::NONE,
+            at: Location::caller(),
+            core: OnceLock::new(),
+        }
+    }
+
+    /// A function without one.
+    #[track_caller]
+    pub const fn once(op: &'static str) -> Self {
+        let mut site = Self::new(op, Preset::OfKind);
+        site.once = true;
+        site
+    }
+
+    /// The operation's name was made from the function's.
+    #[must_use]
+    pub const fn derived(mut self, module: &'static str) -> Self {
+        self.derived_in = Some(module);
+        self
+    }
+
+    /// Begins a call.
+    ///
+    /// # Errors
+    ///
+    /// [`CircuitBreakerOpenError`] if the circuit is open.
+    pub fn enter(&'static self) -> Result<Call<'static>, CircuitBreakerOpenError> {
+        #[cfg(feature = "test-util")]
+        if let Some(isolated) = crate::testing::isolated() {
+            return Call::enter(CoreRef::Shared(self.core_in(&isolated)));
+        }
+        match self.core.get() {
+            Some(core) => Call::enter(CoreRef::Borrowed(core)),
+            None => Call::enter(CoreRef::Borrowed(self.first_core())),
+        }
+    }
+
+    #[cold]
+    fn first_core(&'static self) -> &'static Core {
+        // Registered before it is stored, not while: registering logs, and a subscriber may call
+        // this very function. Of two first calls one registers in vain.
+        let core = registry::global().register(self.op, self.origin());
+        self.core.get_or_init(|| core)
+    }
+
+    #[cfg(feature = "test-util")]
+    fn core_in(&'static self, isolated: &Arc<Inner>) -> Arc<Core> {
+        isolated.core_of_site(std::ptr::from_ref(self).addr(), || {
+            isolated.register(self.op, self.origin())
+        })
+    }
+
+    fn origin(&self) -> Origin {
+        Origin {
+            preset: self.preset,
+            once: self.once,
+            may_time_out: self.given.timeout.is_some(),
+            given: Given::all(&self.given, self.at),
+            at: self.at,
+            derived_in: self.derived_in,
+        }
+    }
+}
+
+macro_rules! value {
+    (bool $value:expr) => {
+        Value::Flag($value)
+    };
+    (u32 $value:expr) => {
+        Value::Number($value)
+    };
+    (f64 $value:expr) => {
+        Value::Factor($value)
+    };
+    (Duration $value:expr) => {
+        Value::Duration($value)
+    };
+    (Window $value:expr) => {
+        Value::Window($value)
+    };
+    (Count $value:expr) => {
+        Value::Count($value)
+    };
+    (OnCancel $value:expr) => {
+        Value::OnCancel($value)
+    };
+}
+
+macro_rules! site_setters {
+    ($(
+        $(#[$struct_doc:meta])*
+        $settings:ident ($all:ident) {$(
+            $(#[$doc:meta])*
+            $variant:ident $name:ident: $ty:ident => $field:ty = $default:expr;
+        )*}
+    )*) => {
+        /// A literal is checked by the attribute; what stands behind a path to a constant is
+        /// checked here, when it is compiled.
+        impl Site {
+            $($(
+                $(#[$doc])*
+                #[must_use]
+                pub const fn $name(mut self, $name: $ty) -> Self {
+                    assert!(
+                        Key::$variant.accepts(value!($ty $name)),
+                        concat!("`", stringify!($name), "` is out of range"),
+                    );
+                    self.given.$name = Some($name);
+                    self
+                }
+            )*)*
+        }
+    };
+}
+
+each_key!(site_setters);

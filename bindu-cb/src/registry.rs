@@ -1,0 +1,402 @@
+//! From a name to its circuit: the one global of the crate.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+
+use crate::breaker::{CircuitBreaker, Snapshot};
+use crate::error::SettingProblem;
+use crate::event::{Listener, Listeners, Subscription};
+use crate::name::Name;
+use crate::operation::{Core, Origin};
+use crate::settings::{CircuitBreakerSettings, Given, Settings, kind_of, mangle};
+
+/// The circuits of the process, their settings and their listeners. There is one, [`registry`];
+/// a test may have its own, see the feature `test-util`.
+#[derive(Debug)]
+pub struct Registry(());
+
+/// The registry of the process.
+///
+/// ```
+/// let mut settings = bindu_cb::Settings::default();
+/// settings.all().enabled(true);
+/// bindu_cb::registry().configure(settings);
+/// assert!(bindu_cb::registry().get("registry:nobody").is_none());
+/// ```
+pub fn registry() -> &'static Registry {
+    static REGISTRY: Registry = Registry(());
+    &REGISTRY
+}
+
+/// The circuit of an operation, made from the settings if it is new. The same name gives the same
+/// circuit, from any thread.
+///
+/// ```
+/// let circuit = bindu_cb::get_circuit_breaker("storage:docs");
+/// assert!(std::sync::Arc::ptr_eq(&circuit, &bindu_cb::get_circuit_breaker("storage:docs")));
+/// ```
+pub fn get_circuit_breaker(name: &str) -> Arc<CircuitBreaker> {
+    current().circuit(name)
+}
+
+static GLOBAL: LazyLock<Arc<Inner>> = LazyLock::new(|| Arc::new(Inner::new(true)));
+
+/// The registry that is in force on this thread.
+pub(crate) fn current() -> Arc<Inner> {
+    #[cfg(feature = "test-util")]
+    if let Some(isolated) = crate::testing::isolated() {
+        return isolated;
+    }
+    Arc::clone(&GLOBAL)
+}
+
+pub(crate) fn global() -> &'static Arc<Inner> {
+    &GLOBAL
+}
+
+impl Registry {
+    /// The circuit of this name, if there is one yet.
+    pub fn get(&self, name: &str) -> Option<Arc<CircuitBreaker>> {
+        current().read().entries.get(name).map(|entry| Arc::clone(&entry.circuit))
+    }
+
+    /// All circuits, in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = Arc<CircuitBreaker>> + use<> {
+        current().circuits().into_iter()
+    }
+
+    /// All circuits as they are at this moment, each with its guarded functions. Calls go on
+    /// meanwhile.
+    pub fn snapshot(&self) -> Vec<Snapshot> {
+        current().snapshot()
+    }
+
+    /// Closes every circuit.
+    pub fn reset_all(&self) {
+        self.iter().for_each(|circuit| circuit.reset());
+    }
+
+    /// Installs settings, at any time. Circuits that exist keep their state; calls that begin
+    /// afterwards have the new values. These settings take the place of all earlier ones, those
+    /// of the environment included: see [`Settings::with_env`].
+    ///
+    /// Values that are out of range are moved into it and logged as an error; call
+    /// [`Settings::validate`] first to hear of them.
+    pub fn configure(&self, settings: Settings) {
+        current().configure(settings);
+    }
+
+    /// The settings in force: what [`configure`](Self::configure) was given, or the environment.
+    pub fn settings(&self) -> Settings {
+        current().settings().as_ref().clone()
+    }
+
+    /// Tells `listener` every change of state of every circuit, from now on. To end it, keep what
+    /// is returned.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU32, Ordering};
+    /// static CHANGES: AtomicU32 = AtomicU32::new(0);
+    ///
+    /// let subscription = bindu_cb::registry().subscribe(|_: &bindu_cb::Event| {
+    ///     CHANGES.fetch_add(1, Ordering::Relaxed);
+    /// });
+    /// bindu_cb::get_circuit_breaker("listened-to").force_open();
+    /// assert_eq!(CHANGES.load(Ordering::Relaxed), 1);
+    /// subscription.unsubscribe();
+    /// ```
+    pub fn subscribe(&self, listener: impl Listener) -> Subscription {
+        current().listeners.add(listener)
+    }
+
+    /// The environment variables that were understood and concern no operation so far: a typo in
+    /// an operation's name, or one that has not been called yet.
+    pub fn unmatched_variables(&self) -> Vec<String> {
+        current().unmatched_variables()
+    }
+}
+
+/// What is behind [`Registry`].
+pub(crate) struct Inner {
+    state: RwLock<State>,
+    listeners: Arc<Listeners>,
+    /// Whether settings come from the environment as long as nobody configures.
+    reads_environment: bool,
+    told_all_disabled: AtomicBool,
+    #[cfg(feature = "test-util")]
+    sites: std::sync::Mutex<std::collections::HashMap<usize, Arc<Core>>>,
+}
+
+#[derive(Default)]
+struct State {
+    /// `None` until somebody configures or needs them.
+    settings: Option<Arc<Settings>>,
+    entries: BTreeMap<&'static str, Entry>,
+    /// What has been logged and is not to be logged again.
+    told: HashSet<String>,
+}
+
+struct Entry {
+    circuit: Arc<CircuitBreaker>,
+    /// The breaker settings that attributes give, of each key the first.
+    given: Vec<Given>,
+    functions: Vec<Weak<Core>>,
+    /// The module whose function first had this name made from its own.
+    derived_in: Option<&'static str>,
+}
+
+/// What is to be logged when the lock is free: a subscriber may call back.
+enum Notice {
+    Warning(String),
+    Unusable(SettingProblem),
+}
+
+fn warnings(op: &str, adjusted: &[String]) -> Vec<Notice> {
+    adjusted.iter().map(|text| Notice::Warning(format!("{op}: {text}"))).collect()
+}
+
+impl Inner {
+    pub(crate) fn new(reads_environment: bool) -> Self {
+        Self {
+            state: RwLock::default(),
+            listeners: Arc::default(),
+            reads_environment,
+            told_all_disabled: AtomicBool::new(false),
+            #[cfg(feature = "test-util")]
+            sites: std::sync::Mutex::default(),
+        }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the state, then logs what the change has brought to light.
+    fn write<T>(&self, change: impl FnOnce(&mut State, &mut Vec<Notice>) -> T) -> T {
+        let mut notices = Vec::new();
+        let mut state: RwLockWriteGuard<'_, State> =
+            self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let result = change(&mut state, &mut notices);
+        notices.retain(|notice| match notice {
+            Notice::Warning(text) => state.told.insert(text.clone()),
+            Notice::Unusable(_) => true,
+        });
+        drop(state);
+        for notice in notices {
+            match notice {
+                Notice::Warning(text) => tracing::warn!("{text}"),
+                Notice::Unusable(problem) => tracing::error!(
+                    variable = problem.name(),
+                    value = problem.value(),
+                    expected = problem.advice(),
+                    "circuit breaker setting cannot be used; its default is in force"
+                ),
+            }
+        }
+        result
+    }
+
+    pub(crate) fn circuit(self: &Arc<Self>, name: &str) -> Arc<CircuitBreaker> {
+        if let Some(entry) = self.read().entries.get(name) {
+            return Arc::clone(&entry.circuit);
+        }
+        self.write(|state, notices| Arc::clone(&self.entry(state, name, notices).circuit))
+    }
+
+    /// A guarded function, with its circuit.
+    pub(crate) fn register(self: &Arc<Self>, name: &str, origin: Origin) -> Arc<Core> {
+        self.write(|state, notices| {
+            let settings = self.ensure_settings(state, notices);
+            let entry = self.entry(state, name, notices);
+            entry.note_derived(&origin, notices);
+            if entry.merge(&origin.given, notices) {
+                entry.apply(&settings, notices);
+            }
+            let circuit = Arc::clone(&entry.circuit);
+            let core = Arc::new(Core::new(circuit, origin, Arc::downgrade(self), &settings));
+            notices.extend(warnings(name, &core.adjusted()));
+            entry.functions.retain(|function| function.strong_count() > 0);
+            entry.functions.push(Arc::downgrade(&core));
+            core
+        })
+    }
+
+    fn entry<'s>(
+        &self,
+        state: &'s mut State,
+        name: &str,
+        notices: &mut Vec<Notice>,
+    ) -> &'s mut Entry {
+        let settings = self.ensure_settings(state, notices);
+        if !state.entries.contains_key(name) {
+            notices.extend(state.shared_variables(&settings, name));
+        }
+        let name = Name::intern(name);
+        state.entries.entry(name.as_str()).or_insert_with(|| {
+            let resolved = settings.circuit(name.as_str(), &[]);
+            notices.extend(warnings(name.as_str(), &resolved.adjusted));
+            let listeners = Arc::clone(&self.listeners);
+            Entry {
+                circuit: Arc::new(CircuitBreaker::with_listeners(name, resolved, listeners)),
+                given: Vec::new(),
+                functions: Vec::new(),
+                derived_in: None,
+            }
+        })
+    }
+
+    fn ensure_settings(&self, state: &mut State, notices: &mut Vec<Notice>) -> Arc<Settings> {
+        let settings = state.settings.get_or_insert_with(|| {
+            if !self.reads_environment {
+                return Arc::default();
+            }
+            let (settings, problems) =
+                Settings::default().with_usable_variables(std::env::vars_os());
+            notices.extend(problems.into_iter().map(Notice::Unusable));
+            Arc::new(settings)
+        });
+        Arc::clone(settings)
+    }
+
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        self.write(|state, notices| self.ensure_settings(state, notices))
+    }
+
+    pub(crate) fn configure(&self, settings: Settings) {
+        self.write(|state, notices| {
+            notices.extend(settings.problems().into_iter().map(Notice::Unusable));
+            let settings = Arc::new(settings);
+            state.settings = Some(Arc::clone(&settings));
+            for entry in state.entries.values_mut() {
+                entry.apply(&settings, notices);
+                for function in entry.functions.iter().filter_map(Weak::upgrade) {
+                    let adjusted = function.apply(&settings);
+                    notices.extend(warnings(entry.circuit.name(), &adjusted));
+                }
+            }
+        });
+    }
+
+    /// The function of an attribute, registered once.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn core_of_site(
+        &self,
+        site: usize,
+        register: impl FnOnce() -> Arc<Core>,
+    ) -> Arc<Core> {
+        let known = self.sites.lock().unwrap_or_else(PoisonError::into_inner).get(&site).cloned();
+        known.unwrap_or_else(|| {
+            let core = register();
+            let mut sites = self.sites.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(sites.entry(site).or_insert(core))
+        })
+    }
+
+    fn circuits(&self) -> Vec<Arc<CircuitBreaker>> {
+        self.read().entries.values().map(|entry| Arc::clone(&entry.circuit)).collect()
+    }
+
+    fn snapshot(&self) -> Vec<Snapshot> {
+        let state = self.read();
+        let snapshot = |entry: &Entry| {
+            let functions = entry.functions.iter().filter_map(Weak::upgrade);
+            Snapshot {
+                functions: functions.map(|function| function.snapshot()).collect(),
+                ..entry.circuit.snapshot()
+            }
+        };
+        state.entries.values().map(snapshot).collect()
+    }
+
+    fn unmatched_variables(&self) -> Vec<String> {
+        let settings = self.settings();
+        let state = self.read();
+        let mut scopes: HashSet<String> =
+            state.entries.keys().flat_map(|op| [mangle(op), mangle(kind_of(op))]).collect();
+        if !scopes.is_empty() {
+            // The variables of all operations are read by any.
+            scopes.insert(String::new());
+        }
+        settings.variables_outside(|scope| scopes.contains(scope))
+    }
+
+    pub(crate) fn warn_if_all_disabled(&self) {
+        if self.circuits().iter().any(|circuit| circuit.is_enabled())
+            || self.told_all_disabled.swap(true, Ordering::Relaxed)
+        {
+            return;
+        }
+        tracing::warn!(
+            "circuit breaking is off: guarded functions only retry. \
+             Turn it on with BINDU_CB_ENABLED=true, `enabled = true` on the attribute, \
+             or Settings::all().enabled(true)"
+        );
+    }
+}
+
+impl State {
+    /// Operations whose variables are the new one's, too, though their names differ.
+    fn shared_variables(&self, settings: &Settings, name: &str) -> Option<Notice> {
+        let scopes_of = |op: &str| [mangle(op), mangle(kind_of(op))];
+        let [op_scope, kind_scope] = scopes_of(name);
+        let clash = self.entries.keys().find(|other| {
+            let [other_op, other_kind] = scopes_of(other);
+            // Of one kind, or one the other's kind: by design.
+            let related = kind_of(other) == kind_of(name);
+            let same = other_op == op_scope
+                || (!related
+                    && (other_op == kind_scope
+                        || other_kind == op_scope
+                        || other_kind == kind_scope));
+            same && (settings.has_variables_of(&op_scope) || settings.has_variables_of(&kind_scope))
+        })?;
+        Some(Notice::Warning(format!(
+            "the operations {clash:?} and {name:?} read the same environment variables, \
+             BINDU_CB_{op_scope}_…: rename one of them"
+        )))
+    }
+}
+
+impl Entry {
+    /// Takes in what a function's attribute gives the circuit. True if that is anything new.
+    fn merge(&mut self, given: &[Given], notices: &mut Vec<Notice>) -> bool {
+        let before = self.given.len();
+        for new in given.iter().filter(|g| CircuitBreakerSettings::KEYS.contains(&g.key)) {
+            match self.given.iter().find(|old| old.key == new.key) {
+                None => self.given.push(*new),
+                Some(old) if old.value == new.value => {}
+                Some(old) => notices.push(Notice::Warning(format!(
+                    "two functions give the circuit {op:?} different settings: {key} is {old} at \
+                     {old_at} and {new} at {new_at}; {old} is in force",
+                    op = self.circuit.name(),
+                    key = new.key.name(),
+                    old = old.value,
+                    old_at = old.at,
+                    new = new.value,
+                    new_at = new.at,
+                ))),
+            }
+        }
+        self.given.len() > before
+    }
+
+    fn apply(&self, settings: &Settings, notices: &mut Vec<Notice>) {
+        let resolved = settings.circuit(self.circuit.name(), &self.given);
+        notices.extend(warnings(self.circuit.name(), &resolved.adjusted));
+        self.circuit.apply(resolved);
+    }
+
+    fn note_derived(&mut self, origin: &Origin, notices: &mut Vec<Notice>) {
+        let Some(module) = origin.derived_in else { return };
+        match self.derived_in {
+            None => self.derived_in = Some(module),
+            Some(first) if first == module => {}
+            Some(first) => notices.push(Notice::Warning(format!(
+                "functions of one name in {first} and in {module} share the circuit {:?}, which \
+                 was named after them: give them an `op`",
+                self.circuit.name(),
+            ))),
+        }
+    }
+}

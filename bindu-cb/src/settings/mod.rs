@@ -1,0 +1,237 @@
+//! Settings: typed, validated once, each value with its source.
+
+mod env;
+mod key;
+mod layers;
+mod resolve;
+mod table;
+
+use std::time::Duration;
+
+use crate::error::{SettingProblem, SettingsError};
+pub(crate) use env::mangle;
+pub use key::ParseValueError;
+pub(crate) use key::{Setting, Value};
+pub use layers::Settings;
+pub(crate) use resolve::{Given, Resolved, kind_of};
+pub use resolve::{SettingValue, Source};
+pub(crate) use table::each_key;
+
+/// What a sliding window holds.
+///
+/// ```
+/// use bindu_cb::Window;
+/// use std::time::Duration;
+///
+/// assert_eq!("100 calls".parse(), Ok(Window::Calls(100)));
+/// assert_eq!("1m 30s".parse(), Ok(Window::Time(Duration::from_secs(90))));
+/// assert_eq!(Window::Calls(100).to_string(), "100 calls");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Window {
+    /// The last so many calls.
+    Calls(u32),
+    /// The calls that ended within the last so long.
+    Time(Duration),
+}
+
+/// What one outcome is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Count {
+    /// The whole call with all its attempts.
+    #[default]
+    Call,
+    /// Each attempt.
+    Attempt,
+}
+
+/// What a call counts as that is dropped before any attempt of it had failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnCancel {
+    /// Nothing that decides.
+    #[default]
+    Ignore,
+    /// A failure: for callers that impose their own time limits.
+    Failure,
+}
+
+/// From the table: the settings structs with their setters, `Overrides`, and `Key`, whose
+/// upper-cased name ends an environment variable.
+macro_rules! keys {
+    ($(
+        $(#[$struct_doc:meta])*
+        $settings:ident ($all:ident) {$(
+            $(#[$doc:meta])*
+            $variant:ident $name:ident: $ty:ident => $field:ty = $default:expr;
+        )*}
+    )*) => {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub(crate) enum Key { $($($variant,)*)* }
+
+        impl Key {
+            pub(crate) const ALL: &[Self] = &[$($(Self::$variant,)*)*];
+
+            pub(crate) const fn name(self) -> &'static str {
+                match self { $($(Self::$variant => stringify!($name),)*)* }
+            }
+        }
+
+        $(
+            $(#[$struct_doc])*
+            #[derive(Clone, Debug, PartialEq)]
+            #[non_exhaustive]
+            pub struct $settings {
+                $($(#[$doc])* pub $name: $field,)*
+            }
+
+            impl Default for $settings {
+                fn default() -> Self {
+                    Self { $($name: $default,)* }
+                }
+            }
+
+            impl $settings {
+                pub(crate) const $all: &[Key] = &[$(Key::$variant,)*];
+
+                $(
+                    $(#[$doc])*
+                    #[must_use]
+                    pub fn $name(mut self, $name: $ty) -> Self {
+                        self.$name = $name.into();
+                        self
+                    }
+                )*
+
+                pub(crate) fn value(&self, key: Key) -> Value {
+                    match key {
+                        $(Key::$variant => self.$name.into_value(),)*
+                        _ => Value::Unset,
+                    }
+                }
+
+                /// A value of another type, which no caller has, is passed over.
+                pub(crate) fn set(&mut self, key: Key, value: Value) {
+                    match key {
+                        $(Key::$variant => {
+                            if let Some(value) = Setting::from_value(value) {
+                                self.$name = value;
+                            }
+                        })*
+                        _ => {}
+                    }
+                }
+            }
+        )*
+
+        /// The settings that are given at one level; the others are left to the weaker levels.
+        ///
+        /// ```
+        /// let mut settings = bindu_cb::Settings::default();
+        /// settings.all().enabled(true).attempts(4);
+        /// settings.operation("storage:save").failure_threshold(10);
+        /// assert_eq!(settings.all().attempts, Some(4));
+        /// ```
+        #[derive(Clone, Debug, Default, PartialEq)]
+        #[non_exhaustive]
+        pub struct Overrides {
+            $($($(#[$doc])* pub $name: Option<$ty>,)*)*
+        }
+
+        impl Overrides {
+            pub(crate) const NONE: Self = Self { $($($name: None,)*)* };
+
+            $($(
+                $(#[$doc])*
+                pub fn $name(&mut self, $name: $ty) -> &mut Self {
+                    self.$name = Some($name);
+                    self
+                }
+            )*)*
+
+            pub(crate) fn get(&self, key: Key) -> Option<Value> {
+                match key {
+                    $($(Key::$variant => self.$name.map(Setting::into_value),)*)*
+                }
+            }
+        }
+    };
+}
+
+each_key!(keys);
+
+pub(crate) fn problem(key: Key, value: Value) -> Option<SettingProblem> {
+    if key.is_of_windows() && value != Value::Unset {
+        let advice = "not available yet: sliding windows come with a later version".to_owned();
+        return Some(SettingProblem { advice, ..key.problem(value.to_string()) });
+    }
+    (!key.accepts(value)).then(|| key.problem(value.to_string()))
+}
+
+fn problems<'a>(keys: &'a [Key], value: impl Fn(Key) -> Value + 'a) -> Vec<SettingProblem> {
+    let default = CircuitBreakerSettings::default();
+    keys.iter()
+        .map(|key| (*key, value(*key)))
+        .filter(|(key, value)| !key.is_of_windows() || *value != default.value(*key))
+        .filter_map(|(key, value)| problem(key, value))
+        .collect()
+}
+
+impl CircuitBreakerSettings {
+    /// Checks every value.
+    ///
+    /// # Errors
+    ///
+    /// Names every key whose value is out of range.
+    pub fn validate(&self) -> Result<(), SettingsError> {
+        SettingsError::check(problems(Self::KEYS, |key| self.value(key)))
+    }
+
+    /// Every value brought into range, for a constructor that must not fail.
+    pub(crate) fn clamped(mut self) -> Self {
+        for key in Self::KEYS {
+            let value = self.value(*key);
+            self.set(*key, key.clamp(value));
+        }
+        self
+    }
+
+    pub(crate) fn effective_half_open_permits(&self) -> usize {
+        let permits = self.half_open_permits.unwrap_or(self.success_threshold.min(128));
+        usize::try_from(permits).unwrap_or(usize::MAX)
+    }
+}
+
+impl RetrySettings {
+    /// Checks every value, and `min_wait` against `max_wait`.
+    ///
+    /// # Errors
+    ///
+    /// Names every key whose value is out of range.
+    pub fn validate(&self) -> Result<(), SettingsError> {
+        let mut problems = problems(Self::KEYS, |key| self.value(key));
+        if self.min_wait > self.max_wait {
+            problems.push(SettingProblem {
+                name: Key::MinWait.name().to_owned(),
+                value: Some(Value::Duration(self.min_wait).to_string()),
+                advice: format!(
+                    "expected at most max_wait, which is {}",
+                    Value::Duration(self.max_wait)
+                ),
+            });
+        }
+        SettingsError::check(problems)
+    }
+
+    /// Every value brought into range, for an entry that must not fail.
+    pub(crate) fn clamped(mut self) -> Self {
+        for key in Self::KEYS {
+            let value = self.value(*key);
+            self.set(*key, key.clamp(value));
+        }
+        self.max_wait = self.max_wait.max(self.min_wait);
+        self
+    }
+}

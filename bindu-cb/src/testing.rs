@@ -1,0 +1,103 @@
+//! A registry of one's own, for tests of guarded functions (feature `test-util`).
+//!
+//! Circuits are shared by name, so two tests that run side by side would trip each other's.
+//! [`isolate`] gives the current thread a registry that nobody else sees and that ignores the
+//! environment, until what it returns is dropped. Guarded functions use it by themselves.
+//!
+//! It is the *thread* that is isolated: run the test on a current-thread runtime, which is what
+//! `#[tokio::test]` does by default.
+//!
+//! ```
+//! use bindu_cb::retry_with_breaker;
+//!
+//! #[retry_with_breaker(op = "storage")]
+//! async fn save(row: u32) -> std::io::Result<u32> {
+//!     Ok(row)
+//! }
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+//! let cb = bindu_cb::testing::isolate();
+//! cb.enabled(true);
+//! assert_eq!(save(1).await.unwrap(), 1);
+//!
+//! cb.force_open("storage");
+//! assert!(save(2).await.is_err());
+//! # });
+//! ```
+
+use std::cell::RefCell;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use crate::registry::Inner;
+use crate::settings::Settings;
+
+thread_local! {
+    /// The registries of this thread; the last one is in force.
+    static ISOLATED: RefCell<Vec<Arc<Inner>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The registry that a test has given this thread.
+pub(crate) fn isolated() -> Option<Arc<Inner>> {
+    // While the thread ends there is none.
+    ISOLATED.try_with(|stack| stack.borrow().last().cloned()).ok().flatten()
+}
+
+/// Gives the current thread a fresh registry, in which circuit breaking is off as it is by
+/// default, until the returned guard is dropped.
+pub fn isolate() -> Isolated {
+    let inner = Arc::new(Inner::new(false));
+    ISOLATED.with(|stack| stack.borrow_mut().push(Arc::clone(&inner)));
+    Isolated { inner, of_this_thread: PhantomData }
+}
+
+/// The registry of a test; dropping it gives the thread back the one it had before.
+#[must_use = "the registry is gone as soon as this is dropped"]
+pub struct Isolated {
+    inner: Arc<Inner>,
+    of_this_thread: PhantomData<*const ()>,
+}
+
+impl Isolated {
+    /// Turns circuit breaking on or off, whatever the attributes say.
+    pub fn enabled(&self, enabled: bool) {
+        self.change(|settings| settings.forced.enabled = Some(enabled));
+    }
+
+    /// Makes loops go on at once where they would wait.
+    pub fn no_wait(&self) {
+        self.change(|settings| settings.no_wait = true);
+    }
+
+    /// Sets the attempts of every function, whatever the attributes say.
+    pub fn attempts(&self, attempts: u32) {
+        self.change(|settings| settings.forced.attempts = Some(attempts));
+    }
+
+    /// Opens the circuit of an operation until it is reset.
+    pub fn force_open(&self, op: &str) {
+        self.inner.circuit(op).force_open();
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Settings)) {
+        let mut settings = self.inner.settings().as_ref().clone();
+        change(&mut settings);
+        self.inner.configure(settings);
+    }
+}
+
+impl Drop for Isolated {
+    fn drop(&mut self) {
+        // By identity: guards may be dropped in another order than they were made.
+        let _ = ISOLATED.try_with(|stack| {
+            stack.borrow_mut().retain(|inner| !Arc::ptr_eq(inner, &self.inner));
+        });
+    }
+}
+
+impl fmt::Debug for Isolated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Isolated").finish_non_exhaustive()
+    }
+}
