@@ -11,14 +11,20 @@ pub use crate::operation::Preset;
 pub use crate::retry::seen::{Keys, Seen, Text};
 pub use crate::retry::{Call, Delay};
 pub use crate::settings::{Count, OnCancel, Window};
-pub use probe::{
-    AnySource, AnyText, Classified, DebugText, DisplayText, ErrorSource, LocalErrorSource, Probe,
-    SendErrorSource, SharedErrorSource, SyncErrorSource, Unclassified,
-};
+pub use probe::Probe;
 pub use site::Site;
 pub use tag::{
     FromOpen, FromTimeout, Opened, Outcome, Tag, TagExt, on_open, on_open_path, on_timeout, tag,
 };
+
+/// The traits whose methods ask an error what it can do.
+pub mod probing {
+    pub use super::probe::{
+        AnySource, AnyText, Classified, DebugText, DisplayText, ErrorSource, LocalErrorSource,
+        SendErrorSource, SharedErrorSource, SyncErrorSource, Unclassified,
+    };
+    pub use super::tag::TagExt;
+}
 
 use std::time::Duration;
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use crate::error::CircuitBreakerOpenError;
 use crate::operation::{Core, Origin, Preset};
-use crate::registry::{self, Inner};
+use crate::registry;
+#[cfg(feature = "test-util")]
+use crate::registry::Inner;
 use crate::retry::{Call, CoreRef};
 use crate::settings::{Count, Given, Key, OnCancel, Overrides, Value, Window, each_key};
 

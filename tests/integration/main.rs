@@ -1,0 +1,26 @@
+//! What the crate promises, rule by rule, each group in a file of its own.
+
+mod support;
+
+mod async_safety;
+mod cancellation;
+mod closed_to_open;
+mod config_loading;
+mod disabled_mode;
+mod dropped_after_a_failed_attempt;
+mod extremes;
+mod half_open_to_closed;
+mod half_open_to_open;
+mod isolation;
+mod loop_hears_the_trip;
+mod mut_arguments;
+mod nested_rejection;
+mod open_blocks;
+mod open_to_half_open;
+mod panics;
+mod peer_defects;
+mod probe_lease;
+mod retry_integration;
+mod send_and_shapes;
+mod stale_outcomes;
+mod verdicts;
