@@ -1,0 +1,1 @@
+//! The examples are in the package's root; see `Cargo.toml`.

@@ -48,7 +48,7 @@ impl CircuitBreaker {
                     let Some(deadline) = self.deadline(word) else { continue };
                     let now = self.now();
                     if now < deadline {
-                        return Err((word, Duration::from_nanos(deadline - now)));
+                        return Err((word, self.left_until(deadline, now)));
                     }
                     if let Some(ticket) = self.half_open(word, now) {
                         return Ok(ticket);
@@ -60,7 +60,7 @@ impl CircuitBreaker {
                     // out, which this call may have been earlier than.
                     let full_until = self.gate.full_until.load(Ordering::Relaxed);
                     if now < full_until {
-                        return Err((word, self.while_probing(full_until, now)));
+                        return Err((word, self.left_until(full_until, now)));
                     }
                     if let Some(claimed) = self.claim_probe(word, now) {
                         return claimed;
@@ -103,7 +103,7 @@ impl CircuitBreaker {
             return None;
         }
         let claimed = self.claim_locked(&mut cold, word.generation(), now);
-        Some(claimed.map_err(|until| (word, self.while_probing(until, now))))
+        Some(claimed.map_err(|until| (word, self.left_until(until, now))))
     }
 
     fn claim_locked(
@@ -155,12 +155,12 @@ impl CircuitBreaker {
                 }
             }
             (CircuitState::Open, _) => {
-                let left = self.deadline(word).map_or(0, |end| end.saturating_sub(self.now()));
-                Err(self.open_error(word, Duration::from_nanos(left)))
+                let deadline = self.deadline(word).unwrap_or(0);
+                Err(self.open_error(word, self.left_until(deadline, self.now())))
             }
             (CircuitState::HalfOpen, _) => {
                 let until = self.gate.full_until.load(Ordering::Relaxed);
-                Err(self.open_error(word, self.while_probing(until, self.now())))
+                Err(self.open_error(word, self.left_until(until, self.now())))
             }
             (CircuitState::ForcedOpen, _) => {
                 Err(self.open_error(word, self.cold().settings.settings.recovery_timeout))
@@ -168,10 +168,11 @@ impl CircuitBreaker {
         }
     }
 
-    /// When to come back to a half-open circuit: once a probe's time is up, but if the probe fails
-    /// there is another wait like the last one, and mostly it ends much sooner.
-    fn while_probing(&self, full_until: Nanos, now: Nanos) -> Duration {
-        Duration::from_nanos(full_until.saturating_sub(now).min(self.last_wait()))
+    /// When to come back: at the end of this opening or, half-open, when the time of the first
+    /// probe is up. Never later than after another wait like the last one: a probe mostly ends
+    /// much sooner than it must, and a clock that was set back knows no better.
+    pub(super) fn left_until(&self, end: Nanos, now: Nanos) -> Duration {
+        Duration::from_nanos(end.saturating_sub(now).min(self.last_wait()))
     }
 
     fn open_error(&self, word: Word, retry_after: Duration) -> CircuitBreakerOpenError {

@@ -21,6 +21,7 @@ mod snapshot;
 mod transition;
 mod word;
 
+use std::any::type_name;
 use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
@@ -206,8 +207,7 @@ impl CircuitBreaker {
             consecutive_failures: count_in(CircuitState::Closed),
             probe_successes: count_in(CircuitState::HalfOpen),
             reopens: u32::from(word.reopens()),
-            half_open_in: (state == CircuitState::Open)
-                .then(|| Duration::from_nanos(deadline.saturating_sub(now).min(self.last_wait()))),
+            half_open_in: (state == CircuitState::Open).then(|| self.left_until(deadline, now)),
             last_failure: cold.last_failure.as_deref().map(str::to_owned),
             settings: cold.settings.values(),
             functions: Vec::new(),
@@ -246,7 +246,7 @@ impl CircuitBreaker {
                 Ok(value)
             }
             Err(error) => {
-                permit.failure();
+                permit.failure_as(type_name::<E>());
                 Err(CallError::Inner(error))
             }
         }

@@ -80,6 +80,13 @@ impl<'a> Permit<'a> {
         self.settle(Outcome::Ignored);
     }
 
+    /// The service failed, with this text for the log and the snapshot.
+    pub(super) fn failure_as(mut self, text: &'static str) {
+        if let Some(ticket) = self.ticket.take() {
+            self.circuit.settle(ticket, Outcome::Failure, || Some(text.to_owned()));
+        }
+    }
+
     fn settle(mut self, outcome: Outcome) {
         if let Some(ticket) = self.ticket.take() {
             self.circuit.settle(ticket, outcome, || None);

@@ -298,9 +298,10 @@ async fn pause(
     circuit.still_admitted(ticket).map(|_| Pause::Over)
 }
 
-/// `None` is further away than the clock reaches.
+/// `None` is never: so far away that timers may not be able to count that far.
 fn after(wait: Duration) -> Option<Instant> {
-    Instant::now().checked_add(wait)
+    const NEVER: Duration = Duration::from_hours(24 * 365 * 100);
+    if wait < NEVER { Instant::now().checked_add(wait) } else { None }
 }
 
 async fn pause_until(end: Option<Instant>) {

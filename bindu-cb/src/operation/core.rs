@@ -1,0 +1,190 @@
+//! An operation as it stands in the registry: the circuit, and one function's retry policy.
+
+use std::panic::Location;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use crate::breaker::{CircuitBreaker, FunctionSnapshot};
+use crate::registry::Inner;
+use crate::settings::{Given, Resolved, RetrySettings, Settings, Source, kind_of};
+
+/// Which kind's presets a function starts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preset {
+    /// Those of the operation's own kind.
+    OfKind,
+    /// Workers.
+    Worker,
+    /// Storage.
+    Storage,
+    /// Schedulers.
+    Scheduler,
+    /// Calls to APIs.
+    Api,
+}
+
+impl Preset {
+    /// Attempts, `min_wait` and `max_wait`. `None`: the defaults.
+    fn values(self, op: &str) -> Option<(&'static str, u32, Duration, Duration)> {
+        let secs = Duration::from_secs;
+        let preset = match (self, kind_of(op)) {
+            (Self::Worker, _) | (Self::OfKind, "worker") => ("worker", 3, secs(1), secs(10)),
+            (Self::Storage, _) | (Self::OfKind, "storage") => {
+                ("storage", 5, Duration::from_millis(500), secs(5))
+            }
+            (Self::Scheduler, _) | (Self::OfKind, "scheduler") => {
+                ("scheduler", 3, secs(1), secs(8))
+            }
+            (Self::Api, _) | (Self::OfKind, "api") => ("api", 4, secs(1), secs(15)),
+            (Self::OfKind, _) => return None,
+        };
+        Some(preset)
+    }
+}
+
+/// Where a guarded function comes from and what it says of itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Origin {
+    pub(crate) preset: Preset,
+    /// One attempt, no loop.
+    pub(crate) once: bool,
+    /// Whether the function can return a timeout: settings alone must not impose one on it.
+    pub(crate) may_time_out: bool,
+    pub(crate) given: Vec<Given>,
+    pub(crate) at: &'static Location<'static>,
+    /// The module of a function whose operation's name was made from its own.
+    pub(crate) derived_in: Option<&'static str>,
+}
+
+/// The retry policy in force.
+pub(crate) struct Policy {
+    pub(crate) settings: RetrySettings,
+    pub(crate) no_wait: bool,
+    sources: Resolved<RetrySettings>,
+}
+
+/// An operation as it stands in the registry.
+pub(crate) struct Core {
+    pub(crate) circuit: Arc<CircuitBreaker>,
+    origin: Origin,
+    registry: Weak<Inner>,
+    /// The time limit of an attempt in nanoseconds; the maximum stands for none. Beside the
+    /// policy, because the first attempt needs it and must not lock.
+    timeout: AtomicU64,
+    has_deadline: AtomicBool,
+    told_disabled: AtomicBool,
+    policy: Mutex<Arc<Policy>>,
+}
+
+const NO_TIMEOUT: u64 = u64::MAX;
+
+impl Core {
+    pub(crate) fn new(
+        circuit: Arc<CircuitBreaker>,
+        origin: Origin,
+        registry: Weak<Inner>,
+        settings: &Settings,
+    ) -> Self {
+        let policy = Self::resolve(circuit.name(), &origin, settings);
+        Self {
+            timeout: AtomicU64::new(Self::timeout_nanos(&policy.settings)),
+            has_deadline: AtomicBool::new(policy.settings.deadline.is_some()),
+            told_disabled: AtomicBool::new(false),
+            policy: Mutex::new(Arc::new(policy)),
+            circuit,
+            origin,
+            registry,
+        }
+    }
+
+    /// A policy of its own, outside the registry's settings.
+    #[track_caller]
+    pub(super) fn with_policy(circuit: Arc<CircuitBreaker>, settings: RetrySettings) -> Self {
+        let origin = Origin {
+            preset: Preset::OfKind,
+            once: false,
+            may_time_out: true,
+            given: Vec::new(),
+            at: Location::caller(),
+            derived_in: None,
+        };
+        let core = Self::new(circuit, origin, Weak::new(), &Settings::default());
+        let source = Source::Code("RetrySettings".to_owned());
+        let sources = Resolved::from_one_source(settings.clone(), RetrySettings::KEYS, &source);
+        core.install(Policy { settings, no_wait: false, sources });
+        core
+    }
+
+    fn resolve(op: &str, origin: &Origin, settings: &Settings) -> Policy {
+        let mut sources = settings.retry(op, origin.preset.values(op), &origin.given);
+        if !origin.may_time_out {
+            sources.settings.timeout = None;
+        }
+        Policy { settings: sources.settings.clone(), no_wait: settings.no_wait, sources }
+    }
+
+    fn timeout_nanos(settings: &RetrySettings) -> u64 {
+        let nanos = settings.timeout.map(|timeout| u64::try_from(timeout.as_nanos()));
+        nanos.and_then(Result::ok).unwrap_or(NO_TIMEOUT)
+    }
+
+    /// New settings, in force for calls that begin, or fail for the first time, afterwards.
+    /// Returns what contradicted and had to give way.
+    pub(crate) fn apply(&self, settings: &Settings) -> Vec<String> {
+        let policy = Self::resolve(self.circuit.name(), &self.origin, settings);
+        let adjusted = policy.sources.adjusted.clone();
+        self.install(policy);
+        adjusted
+    }
+
+    fn install(&self, policy: Policy) {
+        // Relaxed: settings, not messages; a call takes the old ones or the new ones.
+        self.timeout.store(Self::timeout_nanos(&policy.settings), Ordering::Relaxed);
+        self.has_deadline.store(policy.settings.deadline.is_some(), Ordering::Relaxed);
+        *self.policy.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
+    }
+
+    pub(crate) fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.policy.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn adjusted(&self) -> Vec<String> {
+        self.policy().sources.adjusted.clone()
+    }
+
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        match self.timeout.load(Ordering::Relaxed) {
+            NO_TIMEOUT => None,
+            nanos => Some(Duration::from_nanos(nanos)),
+        }
+    }
+
+    pub(crate) fn has_deadline(&self) -> bool {
+        self.has_deadline.load(Ordering::Relaxed)
+    }
+
+    /// A call runs without protection: says so once, if nothing at all is protected (rule S5).
+    pub(crate) fn note_disabled(&self) {
+        if !self.told_disabled.load(Ordering::Relaxed) {
+            self.tell_disabled();
+        }
+    }
+
+    #[cold]
+    fn tell_disabled(&self) {
+        self.told_disabled.store(true, Ordering::Relaxed);
+        if let Some(registry) = self.registry.upgrade() {
+            registry.warn_if_all_disabled();
+        }
+    }
+
+    pub(crate) fn snapshot(&self) -> FunctionSnapshot {
+        let mut settings = self.policy().sources.values();
+        settings.retain(|value| match value.key {
+            "timeout" => self.origin.may_time_out,
+            _ => !self.origin.once,
+        });
+        FunctionSnapshot { location: self.origin.at.to_string(), settings }
+    }
+}
