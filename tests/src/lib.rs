@@ -1,0 +1,7 @@
+//! The code in the documents, compiled and run as doc tests.
+
+#[doc = include_str!("../../README.md")]
+pub struct Readme;
+
+#[doc = include_str!("../../docs/CIRCUIT_BREAKER.md")]
+pub struct Guide;
