@@ -80,6 +80,17 @@ impl From<CircuitBreakerOpenError> for io::Error {
 }
 
 /// What kind of event opened a circuit.
+///
+/// ```
+/// use bindu_cb::{CircuitBreaker, OpenCause, OpenReason};
+/// use std::error::Error;
+///
+/// let circuit = CircuitBreaker::new("open-reason", Default::default());
+/// circuit.force_open();
+/// let open = circuit.try_acquire().unwrap_err();
+/// let cause = open.source().and_then(|source| source.downcast_ref::<OpenCause>()).unwrap();
+/// assert_eq!(cause.reason(), OpenReason::Forced);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OpenReason {
@@ -96,6 +107,22 @@ pub enum OpenReason {
 /// It is a type of its own so that a rejection is recognised wherever an error shows its source
 /// chain, also behind wrappers that hide the open error itself. It carries no text: what it says
 /// is looked up when it is asked, among the last few openings of the circuit.
+///
+/// ```
+/// use std::error::Error;
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// #[bindu_cb::with_circuit_breaker(op = "open-cause", enabled = true, failure_threshold = 1)]
+/// async fn save() -> std::io::Result<()> {
+///     Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer"))
+/// }
+///
+/// save().await.unwrap_err();
+/// let open = save().await.unwrap_err();
+/// let cause = open.source().unwrap();
+/// assert_eq!(cause.to_string(), "opened after 1 failure: no answer");
+/// # })
+/// ```
 #[derive(Clone)]
 pub struct OpenCause {
     pub(crate) name: &'static Name,
@@ -149,6 +176,18 @@ impl fmt::Debug for OpenCause {
 impl Error for OpenCause {}
 
 /// An attempt took longer than its `timeout` and was dropped.
+///
+/// ```
+/// use bindu_cb::{CallError, Operation};
+/// use std::time::Duration;
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+/// let operation = Operation::builder("slow").attempts(1).timeout(Duration::from_secs(2)).build()?;
+/// let hung = operation.call(std::future::pending::<Result<(), String>>).await;
+/// let Err(CallError::Timeout(timeout)) = hung else { panic!("it hangs") };
+/// assert_eq!(timeout.to_string(), "an attempt of 'slow' took longer than 2s");
+/// # Ok::<(), bindu_cb::SettingsError>(()) }).unwrap();
+/// ```
 #[derive(Clone, Debug)]
 pub struct AttemptTimeoutError {
     operation: &'static str,
@@ -187,6 +226,19 @@ impl From<AttemptTimeoutError> for io::Error {
 }
 
 /// What a guarded call returns where no attribute maps errors to the function's own type.
+///
+/// ```
+/// use bindu_cb::{CallError, CircuitBreaker};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// let circuit = CircuitBreaker::new("call-error", Default::default());
+/// match circuit.call(|| async { Err::<(), _>("refused") }).await {
+///     Err(CallError::Inner(own)) => assert_eq!(own, "refused"),
+///     Err(CallError::Open(open)) => println!("back in {:?}", open.retry_after()),
+///     Err(CallError::Timeout(_)) | Ok(()) => {}
+/// }
+/// # })
+/// ```
 #[derive(Clone, Debug)]
 pub enum CallError<E> {
     /// The circuit is open; the operation was not tried, or not tried again.
@@ -241,6 +293,18 @@ impl<E> From<AttemptTimeoutError> for CallError<E> {
 }
 
 /// Settings that cannot be used as they are: every mistake, not only the first.
+///
+/// ```
+/// let error = bindu_cb::Settings::default()
+///     .with_variables([("BINDU_CB_JITTER", "2"), ("BINDU_CB_ATTEMPTS", "three")])
+///     .unwrap_err();
+/// assert_eq!(
+///     error.to_string(),
+///     "2 settings cannot be used:\n  \
+///      BINDU_CB_ATTEMPTS=\"three\": expected a whole number, 1 or more\n  \
+///      BINDU_CB_JITTER=\"2\": expected a number from 0 to 1",
+/// );
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingsError {
     problems: Vec<SettingProblem>,
@@ -273,6 +337,13 @@ impl fmt::Display for SettingsError {
 impl Error for SettingsError {}
 
 /// One setting that cannot be used as it is.
+///
+/// ```
+/// let error = bindu_cb::CircuitBreakerSettings::default().failure_threshold(0).validate().unwrap_err();
+/// let problem = &error.problems()[0];
+/// assert_eq!((problem.name(), problem.value()), ("failure_threshold", Some("0")));
+/// assert_eq!(problem.advice(), "expected a whole number from 1 to 65535");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingProblem {
     pub(crate) name: String,

@@ -9,6 +9,16 @@ use std::time::Duration;
 use crate::breaker::CircuitState;
 
 /// A circuit has changed its state.
+///
+/// ```
+/// use bindu_cb::{CircuitState, Event, registry};
+///
+/// registry().subscribe(|event: &Event| {
+///     if event.to == CircuitState::Open {
+///         println!("{} is down: {:?}", event.operation, event.last_failure);
+///     }
+/// });
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Event {
@@ -29,6 +39,10 @@ pub struct Event {
 }
 
 /// What brought a change of state about.
+///
+/// ```
+/// assert_eq!(bindu_cb::Cause::Manual.to_string(), "manual");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Cause {
@@ -55,6 +69,20 @@ impl fmt::Display for Cause {
 /// It runs outside every lock, on the thread whose call changed the state, in the order of the
 /// changes of each circuit. It may call back into the circuit. It should be quick: the call that
 /// brought the change waits for it. A panic is logged and does no harm.
+///
+/// ```
+/// use bindu_cb::{Event, Listener};
+///
+/// struct Pager;
+///
+/// impl Listener for Pager {
+///     fn on_event(&self, event: &Event) {
+///         println!("{}: {} -> {}", event.operation, event.from, event.to);
+///     }
+/// }
+///
+/// bindu_cb::registry().subscribe(Pager);
+/// ```
 ///
 /// Any `Fn(&Event)` that is `Send + Sync + 'static` is one; see
 /// [`Registry::subscribe`](crate::Registry::subscribe).
@@ -102,6 +130,11 @@ impl Listeners {
 }
 
 /// Ends a subscription when asked to; dropping it leaves the listener in place.
+///
+/// ```
+/// let subscription = bindu_cb::registry().subscribe(|_: &bindu_cb::Event| {});
+/// subscription.unsubscribe();
+/// ```
 #[derive(Clone)]
 pub struct Subscription {
     id: u64,

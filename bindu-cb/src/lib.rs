@@ -1,5 +1,44 @@
-//! Retrying without retry storms.
-#![doc = ""]
+//! Retrying without retry storms: one attribute puts an async function in a retry loop behind a
+//! circuit breaker that all callers of an operation share.
+//!
+//! ```
+//! use bindu_cb::retry_with_breaker;
+//!
+//! #[retry_with_breaker(op = "storage", attempts = 5, enabled = true)]
+//! async fn save(row: &str) -> std::io::Result<()> {
+//!     put(row).await
+//! }
+//! # async fn put(_: &str) -> std::io::Result<()> { Ok(()) }
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+//! save("row").await?;
+//! assert_eq!(bindu_cb::get_circuit_breaker("storage").snapshot().calls.success, 1);
+//! # Ok::<(), std::io::Error>(()) }).unwrap();
+//! ```
+//!
+//! # What to use
+//!
+//! - [`retry_with_breaker`], and the attributes of the four kinds, on async functions that return
+//!   a `Result`; [`with_circuit_breaker`] where nothing is to be retried.
+//! - [`Classify`] on an error type, to say which errors are worth another attempt and which count.
+//! - [`Operation`] and [`execute_with_retry`] for closures; [`CircuitBreaker`] alone.
+//! - [`registry`] for everything that is about all circuits: [`Settings`], snapshots, listeners.
+//! - The module `testing` in tests (feature `test-util`).
+//!
+//! # Features
+//!
+//! | feature | default | |
+//! | --- | --- | --- |
+//! | `macros` | yes | the attributes |
+//! | `backoff` | yes | `backoff::ExponentialBackoff` draws the intervals; `backoff::Error` is understood |
+//! | `test-util` | no | a registry of its own for each test |
+//!
+//! # Runtime
+//!
+//! Time is tokio's: a call that waits, or has a time limit, panics outside a runtime with
+//! `enable_time`, as `tokio::time::sleep` does. Nothing else that a user can do panics. No task and
+//! no thread is started.
+
 #![forbid(unsafe_code)]
 
 mod breaker;
@@ -21,10 +60,9 @@ pub mod __private {
 }
 
 #[cfg(feature = "macros")]
-pub use bindu_cb_macros::{
-    retry_api_call, retry_scheduler_operation, retry_storage_operation, retry_with_breaker,
-    retry_worker_operation, with_circuit_breaker,
-};
+mod attributes;
+#[cfg(feature = "macros")]
+pub use attributes::*;
 
 pub use breaker::{CallCounts, CircuitBreaker, CircuitState, FunctionSnapshot, Permit, Snapshot};
 pub use error::{

@@ -9,10 +9,18 @@ use crate::error::SettingProblem;
 use crate::event::{Listener, Listeners, Subscription};
 use crate::name::Name;
 use crate::operation::{Core, Origin};
+#[cfg(feature = "test-util")]
+use crate::settings::Switches;
 use crate::settings::{CircuitBreakerSettings, Given, Settings, kind_of, mangle};
 
 /// The circuits of the process, their settings and their listeners. There is one, [`registry`];
 /// a test may have its own, see the feature `test-util`.
+///
+/// ```
+/// for circuit in bindu_cb::registry().iter() {
+///     println!("{}: {}", circuit.name(), circuit.state());
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Registry(());
 
@@ -259,22 +267,27 @@ impl Inner {
         Arc::clone(settings)
     }
 
-    pub(crate) fn settings(&self) -> Arc<Settings> {
+    fn settings(&self) -> Arc<Settings> {
         self.write(|state, notices| self.ensure_settings(state, notices))
     }
 
-    pub(crate) fn configure(&self, settings: Settings) {
+    fn configure(&self, mut settings: Settings) {
         self.write(|state, notices| {
             notices.extend(settings.problems().into_iter().map(Notice::Unusable));
-            let settings = Arc::new(settings);
-            state.settings = Some(Arc::clone(&settings));
-            for entry in state.entries.values_mut() {
-                entry.apply(&settings, notices);
-                for function in entry.functions.iter().filter_map(Weak::upgrade) {
-                    let adjusted = function.apply(&settings);
-                    notices.extend(warnings(entry.circuit.name(), &adjusted));
-                }
+            if let Some(before) = &state.settings {
+                settings.switches = before.switches.clone();
             }
+            state.install(settings, notices);
+        });
+    }
+
+    /// Changes what a test forces.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn switch(&self, change: impl FnOnce(&mut Switches)) {
+        self.write(|state, notices| {
+            let mut settings = self.ensure_settings(state, notices).as_ref().clone();
+            change(&mut settings.switches);
+            state.install(settings, notices);
         });
     }
 
@@ -336,6 +349,19 @@ impl Inner {
 }
 
 impl State {
+    /// Settings for everything that exists and that will.
+    fn install(&mut self, settings: Settings, notices: &mut Vec<Notice>) {
+        let settings = Arc::new(settings);
+        for entry in self.entries.values() {
+            entry.apply(&settings, notices);
+            for function in entry.functions.iter().filter_map(Weak::upgrade) {
+                let adjusted = function.apply(&settings);
+                notices.extend(warnings(entry.circuit.name(), &adjusted));
+            }
+        }
+        self.settings = Some(settings);
+    }
+
     /// Operations whose variables are the new one's, too, though their names differ.
     fn shared_variables(&self, settings: &Settings, name: &str) -> Option<Notice> {
         let scopes_of = |op: &str| [mangle(op), mangle(kind_of(op))];

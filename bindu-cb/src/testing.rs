@@ -31,7 +31,6 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use crate::registry::Inner;
-use crate::settings::Settings;
 
 thread_local! {
     /// The registries of this thread; the last one is in force.
@@ -46,6 +45,13 @@ pub(crate) fn isolated() -> Option<Arc<Inner>> {
 
 /// Gives the current thread a fresh registry, in which circuit breaking is off as it is by
 /// default, until the returned guard is dropped.
+///
+/// ```
+/// let cb = bindu_cb::testing::isolate();
+/// assert_eq!(bindu_cb::registry().iter().count(), 0);
+/// cb.force_open("storage");
+/// assert_eq!(bindu_cb::registry().iter().count(), 1);
+/// ```
 pub fn isolate() -> Isolated {
     let inner = Arc::new(Inner::new(false));
     ISOLATED.with(|stack| stack.borrow_mut().push(Arc::clone(&inner)));
@@ -53,6 +59,14 @@ pub fn isolate() -> Isolated {
 }
 
 /// The registry of a test; dropping it gives the thread back the one it had before.
+///
+/// ```
+/// let cb = bindu_cb::testing::isolate();
+/// cb.enabled(true);
+/// cb.attempts(1);
+/// assert!(bindu_cb::registry().get("storage").is_none());
+/// drop(cb);
+/// ```
 #[must_use = "the registry is gone as soon as this is dropped"]
 pub struct Isolated {
     inner: Arc<Inner>,
@@ -62,28 +76,22 @@ pub struct Isolated {
 impl Isolated {
     /// Turns circuit breaking on or off, whatever the attributes say.
     pub fn enabled(&self, enabled: bool) {
-        self.change(|settings| settings.forced.enabled = Some(enabled));
+        self.inner.switch(|switches| switches.forced.enabled = Some(enabled));
     }
 
     /// Makes loops go on at once where they would wait.
     pub fn no_wait(&self) {
-        self.change(|settings| settings.no_wait = true);
+        self.inner.switch(|switches| switches.no_wait = true);
     }
 
     /// Sets the attempts of every function, whatever the attributes say.
     pub fn attempts(&self, attempts: u32) {
-        self.change(|settings| settings.forced.attempts = Some(attempts));
+        self.inner.switch(|switches| switches.forced.attempts = Some(attempts));
     }
 
     /// Opens the circuit of an operation until it is reset.
     pub fn force_open(&self, op: &str) {
         self.inner.circuit(op).force_open();
-    }
-
-    fn change(&self, change: impl FnOnce(&mut Settings)) {
-        let mut settings = self.inner.settings().as_ref().clone();
-        change(&mut settings);
-        self.inner.configure(settings);
     }
 }
 

@@ -124,6 +124,14 @@ impl Counters {
 ///
 /// Every call ends in exactly one of these, so their sum is the number of calls that have ended.
 /// With `count = "attempt"` it is attempts that are counted.
+///
+/// ```
+/// let circuit = bindu_cb::CircuitBreaker::new("call-counts", Default::default());
+/// circuit.try_acquire().unwrap().success();
+/// circuit.try_acquire().unwrap().ignore();
+/// let calls = circuit.snapshot().calls;
+/// assert_eq!((calls.success, calls.ignored, calls.failure), (1, 1, 0));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CallCounts {

@@ -7,6 +7,10 @@ use super::counters::CallCounts;
 use crate::settings::SettingValue;
 
 /// The state of a circuit.
+///
+/// ```
+/// assert_eq!(bindu_cb::CircuitState::HalfOpen.to_string(), "half_open");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CircuitState {
@@ -38,6 +42,15 @@ impl fmt::Display for CircuitState {
 ///
 /// State, time and failure figures belong together; the counts of calls are read beside them and
 /// may be a few calls ahead while calls go on.
+///
+/// ```
+/// let circuit = bindu_cb::CircuitBreaker::new("snapshot", Default::default());
+/// circuit.try_acquire().unwrap().failure();
+/// let snapshot = circuit.snapshot();
+/// assert_eq!((snapshot.calls.failure, snapshot.consecutive_failures), (1, 1));
+/// let threshold = snapshot.settings.iter().find(|s| s.key == "failure_threshold").unwrap();
+/// assert_eq!(threshold.value, "3");
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Snapshot {
@@ -67,6 +80,23 @@ pub struct Snapshot {
 }
 
 /// A guarded function: what it has beside its circuit.
+///
+/// ```
+/// # #[cfg(feature = "macros")] {
+/// #[bindu_cb::retry_storage_operation(attempts = 2)]
+/// async fn load() -> std::io::Result<()> {
+///     Ok(())
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// load().await?;
+/// let snapshots = bindu_cb::registry().snapshot();
+/// let function = &snapshots.iter().find(|s| s.operation == "storage:load").unwrap().functions[0];
+/// let attempts = function.settings.iter().find(|s| s.key == "attempts").unwrap();
+/// assert_eq!(attempts.value, "2");
+/// assert_eq!(attempts.source.to_string(), function.location);
+/// # Ok::<(), std::io::Error>(()) }).unwrap(); }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FunctionSnapshot {

@@ -10,6 +10,21 @@ use crate::settings::{Count, Given, OnCancel, Overrides, Window, each_key, probl
 
 /// Builds an [`Operation`]. What it is given stands where an attribute's keys stand: stronger than
 /// the settings of the kind and of all, weaker than those of the operation.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let operation = bindu_cb::Operation::builder("api:mail")
+///     .enabled(true)
+///     .attempts(2)
+///     .timeout(Duration::from_secs(3))
+///     .build()?;
+/// assert_eq!(operation.circuit_breaker().name(), "api:mail");
+///
+/// let error = bindu_cb::Operation::builder("api:mail").attempts(0).build().unwrap_err();
+/// assert_eq!(error.to_string(), r#"attempts="0": expected a whole number, 1 or more"#);
+/// # Ok::<(), bindu_cb::SettingsError>(())
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct OperationBuilder {

@@ -121,7 +121,7 @@ impl Core {
         if !origin.may_time_out {
             sources.settings.timeout = None;
         }
-        Policy { settings: sources.settings.clone(), no_wait: settings.no_wait, sources }
+        Policy { settings: sources.settings.clone(), no_wait: settings.switches.no_wait, sources }
     }
 
     fn timeout_nanos(settings: &RetrySettings) -> u64 {

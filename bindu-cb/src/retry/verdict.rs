@@ -4,6 +4,15 @@ use std::io;
 use std::time::Duration;
 
 /// What an attempt's result means to the loop and to the circuit.
+///
+/// ```
+/// use bindu_cb::{Classify, Verdict};
+///
+/// let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+/// assert_eq!(refused.classify(), Verdict::Transient);
+/// let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
+/// assert_eq!(missing.classify(), Verdict::Permanent);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Verdict {

@@ -226,6 +226,11 @@ fn parse_duration(text: &str) -> Option<Duration> {
 }
 
 /// The text is no value of this type.
+///
+/// ```
+/// let error = "hourly".parse::<bindu_cb::Count>().unwrap_err();
+/// assert_eq!(error.to_string(), r#"expected "call" or "attempt""#);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParseValueError(&'static str);
 

@@ -29,7 +29,12 @@ pub struct Settings {
     kinds: BTreeMap<String, Overrides>,
     operations: BTreeMap<String, Overrides>,
     pub(super) env: Env,
-    /// Stronger than everything: the switches of a test.
+    pub(crate) switches: Switches,
+}
+
+/// What a test forces, stronger than everything. Kept when other settings are installed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Switches {
     pub(crate) forced: Overrides,
     pub(crate) no_wait: bool,
 }

@@ -13,6 +13,8 @@ pub(crate) use env::mangle;
 pub use key::ParseValueError;
 pub(crate) use key::{Setting, Value};
 pub use layers::Settings;
+#[cfg(feature = "test-util")]
+pub(crate) use layers::Switches;
 pub(crate) use resolve::{Given, Resolved, kind_of};
 pub use resolve::{SettingValue, Source};
 pub(crate) use table::each_key;
@@ -37,6 +39,10 @@ pub enum Window {
 }
 
 /// What one outcome is.
+///
+/// ```
+/// assert_eq!("attempt".parse(), Ok(bindu_cb::Count::Attempt));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Count {
@@ -48,6 +54,10 @@ pub enum Count {
 }
 
 /// What a call counts as that is dropped before any attempt of it had failed.
+///
+/// ```
+/// assert_eq!("failure".parse(), Ok(bindu_cb::OnCancel::Failure));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnCancel {

@@ -10,6 +10,13 @@ use super::layers::Level;
 use super::{CircuitBreakerSettings, Key, Overrides, RetrySettings, Settings};
 
 /// Where a value comes from.
+///
+/// ```
+/// use bindu_cb::{CircuitBreaker, Source};
+///
+/// let snapshot = CircuitBreaker::new("source", Default::default()).snapshot();
+/// assert!(snapshot.settings.iter().all(|s| matches!(s.source, Source::Code(_))));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Source {
@@ -44,6 +51,13 @@ impl fmt::Display for Source {
 }
 
 /// A setting as it is in force.
+///
+/// ```
+/// let circuit = bindu_cb::get_circuit_breaker("setting-value");
+/// for setting in circuit.snapshot().settings {
+///     println!("{} = {}  ({})", setting.key, setting.value, setting.source);
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SettingValue {
@@ -162,7 +176,7 @@ impl Settings {
         given: &[Given],
         key: Key,
     ) -> Option<(Rank, Value, Source)> {
-        let test = || Some((self.forced.get(key)?, Source::Test));
+        let test = || Some((self.switches.forced.get(key)?, Source::Test));
         let env = |scope: &str| {
             let variable = self.env.get(scope, key)?;
             Some((variable.value, Source::Environment(variable.name.clone())))
