@@ -1,5 +1,16 @@
 //! The attributes, with examples that run: the macro crate cannot depend on this one.
 
+/// # Errors
+///
+/// The function's own error of the last attempt, unchanged; what `on_open` makes of a rejection, or
+/// `E::from` it; what `on_timeout` makes of the last attempt's timeout, or `E::from` it.
+///
+/// # Cancel safety
+///
+/// The future can be dropped at any time. Its permit is given back at once; the call counts as a
+/// failure if an attempt of it had failed, else as cancelled, which is nothing that decides unless
+/// `on_cancel = "failure"`. What the body itself has left half done is the body's matter.
+///
 /// # Example
 ///
 /// ```
@@ -102,6 +113,14 @@ pub use bindu_cb_macros::retry_scheduler_operation;
 /// ```
 pub use bindu_cb_macros::retry_api_call;
 
+/// # Errors
+///
+/// As for [`macro@crate::retry_with_breaker`], after one attempt.
+///
+/// # Cancel safety
+///
+/// As for [`macro@crate::retry_with_breaker`].
+///
 /// # Example
 ///
 /// ```

@@ -181,7 +181,11 @@ impl CircuitBreaker {
         self.gate.last_wait.store(nanos(wait), Ordering::Relaxed);
         cold.last_failure = text;
         cold.leases.clear();
-        let failures = before.count() + 1;
+        let failures = match before.state() {
+            // There the count is that of the probes' successes.
+            CircuitState::HalfOpen => 1,
+            _ => before.count() + 1,
+        };
         self.name.remember(Opening {
             circuit: self.id,
             generation: after.generation().as_u64(),
