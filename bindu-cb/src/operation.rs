@@ -187,6 +187,7 @@ where
     if let Err(error) = options.validate() {
         tracing::error!(operation = name, %error, "retry settings out of range");
     }
-    let core = Core::with_policy(registry::get_circuit_breaker(name), options.clamped());
+    let registry = registry::current();
+    let core = Core::with_policy(registry.circuit(name), options.clamped(), &registry);
     run(&core, f, transient_errors).await
 }

@@ -309,7 +309,8 @@ impl Inner {
     }
 
     pub(crate) fn warn_if_all_disabled(&self) {
-        if self.circuits().iter().any(|circuit| circuit.is_enabled())
+        if self.told_all_disabled.load(Ordering::Relaxed)
+            || self.read().entries.values().any(|entry| entry.circuit.is_enabled())
             || self.told_all_disabled.swap(true, Ordering::Relaxed)
         {
             return;

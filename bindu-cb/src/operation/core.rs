@@ -100,7 +100,11 @@ impl Core {
 
     /// A policy of its own, outside the registry's settings.
     #[track_caller]
-    pub(super) fn with_policy(circuit: Arc<CircuitBreaker>, settings: RetrySettings) -> Self {
+    pub(super) fn with_policy(
+        circuit: Arc<CircuitBreaker>,
+        settings: RetrySettings,
+        registry: &Arc<Inner>,
+    ) -> Self {
         let origin = Origin {
             preset: Preset::OfKind,
             once: false,
@@ -109,7 +113,7 @@ impl Core {
             at: Location::caller(),
             derived_in: None,
         };
-        let core = Self::new(circuit, origin, Weak::new(), &Settings::default());
+        let core = Self::new(circuit, origin, Arc::downgrade(registry), &Settings::default());
         let source = Source::Code("RetrySettings".to_owned());
         let sources = Resolved::from_one_source(settings.clone(), RetrySettings::KEYS, &source);
         core.install(Policy { settings, no_wait: false, sources });

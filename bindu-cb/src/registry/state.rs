@@ -40,7 +40,8 @@ impl State {
     /// Settings for everything that exists and that will.
     pub(super) fn install(&mut self, settings: Settings, notices: &mut Vec<Notice>) {
         let settings = Arc::new(settings);
-        for entry in self.entries.values() {
+        for (name, entry) in &self.entries {
+            notices.extend(self.shared_variables(&settings, name));
             entry.apply(&settings, notices);
             for function in entry.functions.iter().filter_map(Weak::upgrade) {
                 let adjusted = function.apply(&settings);
@@ -50,26 +51,31 @@ impl State {
         self.settings = Some(settings);
     }
 
-    /// Operations whose variables are the new one's, too, though their names differ.
+    /// Whether this operation and another one read the same variables.
     pub(super) fn shared_variables(&self, settings: &Settings, name: &str) -> Option<Notice> {
-        let scopes_of = |op: &str| [mangle(op), mangle(kind_of(op))];
-        let [op_scope, kind_scope] = scopes_of(name);
-        let clash = self.entries.keys().find(|other| {
-            let [other_op, other_kind] = scopes_of(other);
-            // Of one kind, or one the other's kind: by design.
-            let related = kind_of(other) == kind_of(name);
-            let same = other_op == op_scope
-                || (!related
-                    && (other_op == kind_scope
-                        || other_kind == op_scope
-                        || other_kind == kind_scope));
-            same && (settings.has_variables_of(&op_scope) || settings.has_variables_of(&kind_scope))
-        })?;
+        let others = self.entries.keys().filter(|other| **other != name);
+        let (other, scope) = others
+            .filter_map(|other| Some((other, shared_scope(other, name)?)))
+            .find(|(_, scope)| settings.has_variables_of(scope))?;
+        let (first, second) = if *other < name { (*other, name) } else { (name, *other) };
         Some(Notice::Warning(format!(
-            "the operations {clash:?} and {name:?} read the same environment variables, \
-             BINDU_CB_{op_scope}_…: rename one of them"
+            "the operations {first:?} and {second:?} read the same environment variables, \
+             BINDU_CB_{scope}_…: rename one of them"
         )))
     }
+}
+
+/// What stands for both in a variable's name, other than by design: a kind is its operations'.
+fn shared_scope(a: &str, b: &str) -> Option<String> {
+    let [a_op, b_op] = [a, b].map(mangle);
+    if a_op == b_op {
+        return Some(a_op);
+    }
+    if kind_of(a) == kind_of(b) {
+        return None;
+    }
+    let b_scopes = [b_op, mangle(kind_of(b))];
+    [a_op, mangle(kind_of(a))].into_iter().find(|scope| b_scopes.contains(scope))
 }
 
 impl Entry {
