@@ -173,7 +173,22 @@ impl fmt::Debug for OpenCause {
     }
 }
 
-impl Error for OpenCause {}
+impl Error for OpenCause {
+    fn description(&self) -> &str {
+        Self::MARK
+    }
+}
+
+impl OpenCause {
+    /// By this a bare cause is known where it may borrow and cannot be downcast.
+    const MARK: &str = "the cause of an open circuit breaker";
+
+    /// Whether an error is a cause. Only for errors that may borrow; others are downcast.
+    #[expect(deprecated, reason = "the only other thing that every error can be asked is its text")]
+    pub(crate) fn is_cause<'e>(error: &'e (dyn Error + 'e)) -> bool {
+        std::ptr::eq(error.description(), Self::MARK)
+    }
+}
 
 /// An attempt took longer than its `timeout` and was dropped.
 ///

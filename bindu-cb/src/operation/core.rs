@@ -146,6 +146,8 @@ impl Core {
         // Relaxed: settings, not messages; a call takes the old ones or the new ones.
         self.timeout.store(Self::timeout_nanos(&policy.settings), Ordering::Relaxed);
         self.has_deadline.store(policy.settings.deadline.is_some(), Ordering::Relaxed);
+        // What was worth no word may be worth one now.
+        self.told_disabled.store(false, Ordering::Relaxed);
         *self.policy.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
     }
 

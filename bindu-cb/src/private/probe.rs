@@ -131,10 +131,11 @@ macro_rules! __bindu_cb_seen {
         // A glob: of the traits, each error type needs only some.
         use $crate::__private::probing::*;
         let probe = $crate::__private::Probe(&$error);
+        let inner = $crate::__private::Probe($tag.__bindu_cb_inner(&$error));
         $crate::__private::Seen {
             own: $tag.__bindu_cb_own_verdict(&$error),
             classified: (&&probe).__bindu_cb_classified(),
-            rejected: (&&&&&&probe).__bindu_cb_rejected(),
+            rejected: (&&&&&&inner).__bindu_cb_rejected(),
             text: (&&&probe).__bindu_cb_text(),
             keys: $crate::__private::Keys::NONE,
         }

@@ -93,6 +93,9 @@ pub trait TagExt<R, E> {
 
     /// What the type says of an error before any key is asked.
     fn __bindu_cb_own_verdict(self, error: &E) -> Option<Verdict>;
+
+    /// The error in which to look for an inner rejection.
+    fn __bindu_cb_inner(self, error: &E) -> &E;
 }
 
 impl<R: Outcome<T, E>, T, E> TagExt<R, E> for Tag<R, T, E> {
@@ -112,6 +115,10 @@ impl<R: Outcome<T, E>, T, E> TagExt<R, E> for Tag<R, T, E> {
 
     fn __bindu_cb_own_verdict(self, _: &E) -> Option<Verdict> {
         None
+    }
+
+    fn __bindu_cb_inner(self, error: &E) -> &E {
+        error
     }
 }
 
@@ -138,6 +145,13 @@ impl<R: Outcome<T, backoff::Error<E>>, T, E> Tag<R, T, backoff::Error<E>> {
         match error {
             backoff::Error::Permanent(_) => Some(Verdict::Permanent),
             backoff::Error::Transient { retry_after, .. } => retry_after.map(Verdict::Throttled),
+        }
+    }
+
+    /// The wrapped one: of `anyhow::Error` and boxes `backoff::Error` makes no error.
+    pub fn __bindu_cb_inner(self, error: &backoff::Error<E>) -> &E {
+        match error {
+            backoff::Error::Permanent(err) | backoff::Error::Transient { err, .. } => err,
         }
     }
 }

@@ -130,6 +130,9 @@ pub(crate) fn is_rejection<'e>(error: &'e (dyn Error + 'e)) -> bool {
     // The error itself may borrow and cannot be downcast; but a rejection shows its cause as its
     // source, also behind a wrapper that is transparent.
     const LONGEST_CHAIN: usize = 128;
+    if OpenCause::is_cause(error) {
+        return true;
+    }
     let chain = std::iter::successors(error.source(), |error| (*error).source());
     chain
         .take(LONGEST_CHAIN)
