@@ -1,0 +1,268 @@
+//! Model -> tokens. Nothing can fail here.
+
+use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
+use quote::{ToTokens as _, TokenStreamExt as _, quote, quote_spanned};
+
+use crate::{
+    arguments::{Fresh, Source, Touch},
+    model::Model,
+    site,
+};
+
+/// Tokens of ours: their locals are not the user's, whatever they are called.
+macro_rules! ours {
+    ($($tokens:tt)*) => {
+        ::quote::quote_spanned!(::proc_macro2::Span::mixed_site()=> $($tokens)*)
+    };
+}
+pub(crate) use ours;
+
+// p is `::bindu_cb::__private`. Methods that borrow are called by path: a user's blanket trait may
+// have one of the same name.
+//
+// Input:
+//     #[retry_with_breaker(op = "storage", attempts = 5)]
+//     async fn save(&self, row: &Row) -> Result<(), StoreError> {
+//         self.put(row).await
+//     }
+//
+// Output:
+//     async fn save(&self, row: &Row) -> Result<(), StoreError> {
+//         static __BINDU_CB_SITE: p::Site = p::Site::new("storage", p::Preset::OfKind).attempts(5);
+//         let __tag = p::tag::<Result<(), StoreError>, _, _>();
+//         let __open = match p::Site::enter(&__BINDU_CB_SITE) {
+//             Err(__open) => __open,
+//             Ok(mut __call) => loop {
+//                 let __delay = match {
+//                     let __r: Result<(), StoreError> = async {
+//                         if let Some(__r) = None::<Result<(), StoreError>> { return __r; }
+//                         { self.put(row).await }
+//                     }
+//                     .await;
+//                     __tag.split(__r)
+//                 } {
+//                     Ok(__v) => { p::Call::success(&mut __call); return __tag.ok(__v); }
+//                     Err(__e) => match p::Call::failed(&mut __call, p::seen!(__tag, __e)) {
+//                         Some(__delay) => __delay,
+//                         None => return __tag.err(__e),
+//                     },
+//                 };
+//                 let __waited = p::Call::wait(&mut __call, __delay).await;
+//                 if let Err(__open) = __waited { break __open; }
+//             },
+//         };
+//         { use p::TagExt as _; __tag.__bindu_cb_open(__open) }
+//     }
+pub(crate) fn expand(model: &Model) -> TokenStream {
+    let Model { function, body, .. } = model;
+    let guarded = Expansion::new(model).guarded();
+    let stmts = match &body.frame {
+        Some(frame) => frame.fill(guarded),
+        None => guarded,
+    };
+    let inner_attrs = &function.inner_attrs;
+    // The braces are the user's, so that lints about the function's body point there.
+    let mut block = Group::new(Delimiter::Brace, quote!(#(#inner_attrs)* #stmts));
+    block.set_span(function.brace.span.join());
+    let (attrs, vis, sig) = (&function.attrs, &function.vis, &function.sig);
+    quote!(#(#attrs)* #vis #sig #block)
+}
+
+pub(crate) struct Expansion<'a> {
+    pub(crate) model: &'a Model,
+    /// `__private`, for what the user is not to see at a place of his own.
+    pub(crate) p: TokenStream,
+}
+
+/// The arms of the match on what an attempt came to.
+struct Arms {
+    ok: TokenStream,
+    err: TokenStream,
+    timed_out: TokenStream,
+}
+
+/// The span of tokens of ours that the user is to see at `span`.
+pub(crate) fn at(span: Span) -> Span {
+    Span::mixed_site().located_at(span)
+}
+
+impl<'a> Expansion<'a> {
+    fn new(model: &'a Model) -> Self {
+        Self { model, p: private(model, Span::call_site()) }
+    }
+
+    /// What stands in place of the user's statements.
+    fn guarded(&self) -> TokenStream {
+        let static_site = self.site();
+        let ret = &self.model.ret;
+        let (p, ty) = (self.private(ret.span), &ret.ty);
+        let tag = quote_spanned!(at(ret.span)=> #p::tag::<#ty, _, _>());
+        let run = if self.model.which.retries() { self.retry() } else { self.once() };
+        ours! {
+            #static_site
+            let __tag = #tag;
+            #run
+        }
+    }
+
+    fn retry(&self) -> TokenStream {
+        let (p, site, on_open) = (&self.p, site::name(), self.on_open());
+        let attempt = self.attempt(&self.retry_arms());
+        ours! {
+            let __open = match #p::Site::enter(&#site) {
+                ::core::result::Result::Err(__open) => __open,
+                ::core::result::Result::Ok(mut __call) => loop {
+                    let __delay = #attempt;
+                    let __waited = #p::Call::wait(&mut __call, __delay).await;
+                    if let ::core::result::Result::Err(__open) = __waited { break __open; }
+                },
+            };
+            #on_open
+        }
+    }
+
+    /// Each arm yields the delay before the next attempt, or returns.
+    fn retry_arms(&self) -> Arms {
+        let (p, seen, on_timeout) = (&self.p, self.seen(), self.on_timeout());
+        let or_return = |delay: TokenStream, result: TokenStream| {
+            ours! {
+                match #delay {
+                    ::core::option::Option::Some(__delay) => __delay,
+                    ::core::option::Option::None => return #result,
+                }
+            }
+        };
+        let success = ours!({
+            #p::Call::success(&mut __call);
+            return __tag.ok(__v);
+        });
+        Arms {
+            ok: match self.is_failure() {
+                Some(is_failure) => {
+                    let delay =
+                        or_return(ours!(#p::Call::failed_value(&mut __call)), ours!(__tag.ok(__v)));
+                    ours!(if #is_failure { #delay } else #success)
+                }
+                None => success,
+            },
+            err: or_return(ours!(#p::Call::failed(&mut __call, #seen)), ours!(__tag.err(__e))),
+            timed_out: or_return(ours!(#p::Call::timed_out(&mut __call, &__t)), on_timeout),
+        }
+    }
+
+    fn once(&self) -> TokenStream {
+        let (p, site, on_open) = (&self.p, site::name(), self.on_open());
+        let (seen, on_timeout) = (self.seen(), self.on_timeout());
+        let success = ours!(#p::Call::success(&mut __call););
+        let ok = match self.is_failure() {
+            Some(is_failure) => ours! {
+                if #is_failure { #p::Call::ended_value(&mut __call); } else { #success }
+            },
+            None => success,
+        };
+        let attempt = self.attempt(&Arms {
+            ok: ours!({ #ok __tag.ok(__v) }),
+            err: ours!({ #p::Call::ended(&mut __call, #seen); __tag.err(__e) }),
+            timed_out: ours!({ #p::Call::ended_timed_out(&mut __call, &__t); #on_timeout }),
+        });
+        ours! {
+            match #p::Site::enter(&#site) {
+                ::core::result::Result::Err(__open) => { #on_open }
+                ::core::result::Result::Ok(mut __call) => #attempt,
+            }
+        }
+    }
+
+    /// Runs the user's block and matches on what it came to. Nothing of the result outlives this
+    /// expression: an error that is not `Send` would otherwise be held across the wait that follows.
+    fn attempt(&self, Arms { ok, err, timed_out }: &Arms) -> TokenStream {
+        let (p, block, ty) = (&self.p, self.block(), &self.model.ret.ty);
+        let verdict = |result: TokenStream| {
+            ours! {
+                match #result {
+                    ::core::result::Result::Ok(__v) => #ok,
+                    ::core::result::Result::Err(__e) => #err,
+                }
+            }
+        };
+        if !self.gives("timeout") {
+            return verdict(ours!({ let __r: #ty = #block.await; __tag.split(__r) }));
+        }
+        let verdict = verdict(ours!(__tag.split(__r)));
+        // The attempt is gone before the arms: they may use arguments that it has borrowed.
+        ours! {
+            match {
+                let mut __attempt = ::core::pin::pin!(#block);
+                let __attempt = ::core::pin::Pin::as_mut(&mut __attempt);
+                let __ended = #p::Call::within(&__call, __attempt).await;
+                __ended
+            } {
+                ::core::result::Result::Ok(__r) => #verdict,
+                ::core::result::Result::Err(__t) => #timed_out,
+            }
+        }
+    }
+
+    /// The user's statements, in an async block of their own: `return` and `?` end an attempt, not
+    /// the function.
+    fn block(&self) -> TokenStream {
+        let model = self.model;
+        let witness = model.ret.witness();
+        let arguments = &model.arguments;
+        let touches = arguments.touches.iter().map(|touch| self.touch(touch));
+        let locals = arguments.locals.iter().map(|local| self.local(local));
+        let statements = braced(model.body.statements.clone(), model.body.span);
+        // `async_trait` leaves the span of the `async` that it takes away on the `fn`.
+        let sig = &model.function.sig;
+        let span = sig.asyncness.map_or(sig.fn_token.span, |asyncness| asyncness.span);
+        quote_spanned!(at(span)=> async { #witness #(#touches)* #(#locals)* #statements })
+    }
+
+    fn touch(&self, touch: &Touch) -> TokenStream {
+        let (name, cfgs) = (&touch.name, &touch.cfgs);
+        let (span, p) = (at(name.span()), self.private(name.span()));
+        let deref = touch.pointee.then(|| quote_spanned!(span=> *));
+        quote_spanned!(span=> #(#cfgs)* if false { #p::touch(&mut #deref #name); })
+    }
+
+    fn local(&self, local: &Fresh) -> TokenStream {
+        let (name, mutability, cfgs) = (&local.name, &local.mutability, &local.cfgs);
+        let (span, p) = (at(name.span()), self.private(name.span()));
+        let value = match local.from {
+            Source::Copy => quote_spanned!(span=> #p::fresh(&#name)),
+            Source::Clone => quote_spanned!(span=> ::core::clone::Clone::clone(&#name)),
+            Source::Reborrow => quote_spanned!(span=> &mut *#name),
+        };
+        quote_spanned!(span=> #(#cfgs)* let #mutability #name = #value;)
+    }
+
+    pub(crate) fn gives(&self, key: &str) -> bool {
+        let settings = &self.model.settings;
+        settings.iter().any(|setting| setting.key.name == key)
+    }
+
+    /// `__private`, shown at `span`.
+    pub(crate) fn private(&self, span: Span) -> TokenStream {
+        private(self.model, span)
+    }
+}
+
+/// `::bindu_cb::__private`, or where the attribute says it is.
+fn private(model: &Model, span: Span) -> TokenStream {
+    let Some(path) = &model.runtime else {
+        return quote_spanned!(at(span)=> ::bindu_cb::__private);
+    };
+    let mut tokens = TokenStream::new();
+    for mut token in path.to_token_stream() {
+        token.set_span(token.span().located_at(span));
+        tokens.append(token);
+    }
+    quote_spanned!(at(span)=> #tokens::__private)
+}
+
+/// Statements of the user in braces of ours, which no lint about braces looks at.
+pub(crate) fn braced(statements: TokenStream, span: Span) -> TokenStream {
+    let mut group = Group::new(Delimiter::Brace, statements);
+    group.set_span(at(span));
+    TokenTree::Group(group).into()
+}

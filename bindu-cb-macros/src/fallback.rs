@@ -1,0 +1,10 @@
+//! What is emitted when something is wrong.
+
+use proc_macro2::TokenStream;
+
+/// The item as it was given, and the errors: without the item, every use of the function would be
+/// one more error.
+pub(crate) fn original(mut item: TokenStream, error: &syn::Error) -> TokenStream {
+    item.extend(error.to_compile_error());
+    item
+}
