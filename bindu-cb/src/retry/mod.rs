@@ -198,8 +198,11 @@ impl<'a> Call<'a> {
     }
 
     fn settle(&mut self, outcome: Outcome, text: Text<'_>) {
-        if let Some(ticket) = self.ticket.take() {
+        if let Some(ticket) = self.ticket {
             self.core.circuit.settle(ticket, outcome, || text.make());
+            // Not before: the user's code makes the text, and if it panics the drop has a permit
+            // to give back.
+            self.ticket = None;
         }
     }
 
