@@ -31,12 +31,14 @@ pub(crate) struct Frame {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shape {
     /// ```text
-    /// Box::pin(async move { …; let __self = self; let x = x; let __ret: R = { /* here */ }; __ret })
+    /// Box::pin(async move {
+    ///     …; let __self = self; let x = x; let __ret: R = { /* here */ }; __ret
+    /// })
     /// ```
     AsyncTrait,
     /// ```text
     /// let __tracing_instrument_future = async move {
-    ///     if false { let __tracing_attr_fake_return: R = loop {}; return __tracing_attr_fake_return; }
+    ///     if false { let __tracing_attr_fake_return: R = loop {}; return …; }
     ///     { /* here */ }
     /// };
     /// ```

@@ -174,7 +174,7 @@ impl<'a> Expansion<'a> {
     }
 
     /// Runs the user's block and matches on what it came to. Nothing of the result outlives this
-    /// expression: an error that is not `Send` would otherwise be held across the wait that follows.
+    /// expression: an error that is not `Send` would be held across the wait that follows.
     fn attempt(&self, Arms { ok, err, timed_out }: &Arms) -> TokenStream {
         let (p, block, ty) = (&self.p, self.block(), &self.model.ret.ty);
         let verdict = |result: TokenStream| {

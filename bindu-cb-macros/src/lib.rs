@@ -14,8 +14,10 @@
 //! The body runs in a retry loop, in place, and the loop stands behind the circuit breaker that all
 //! functions of the same operation share.
 //!
-//! The attributes go on `async fn`s that return a `Result`: free functions, methods, default methods
-//! of traits, methods under `#[async_trait]`. `#[tracing::instrument]` may stand above or below.
+//! The attributes go on `async fn`s that return a `Result`: free functions, methods, default
+//! methods of traits, methods under `#[async_trait]`. `#[tracing::instrument]` may stand above or below.
+
+#![forbid(unsafe_code)]
 
 use proc_macro::TokenStream;
 
@@ -47,9 +49,9 @@ use attribute::Attribute;
 /// }
 /// ```
 ///
-/// `op` names what is protected; all functions that name the same operation share its circuit. While
-/// that is open, a call returns at once: `E` is made from the `CircuitBreakerOpenError`, or by
-/// `on_open`.
+/// `op` names what is protected; all functions that name the same operation share its circuit.
+/// While that is open, a call returns at once: `E` is made from the `CircuitBreakerOpenError`, or
+/// by `on_open`.
 ///
 /// Each attempt borrows the arguments. A body that consumes one needs `clone(argument)`; a `mut`
 /// argument starts afresh at each attempt.

@@ -118,8 +118,8 @@ fn check_settings(options: &Options, errors: &mut Errors) {
         errors.push(Error::new_spanned(&minimum.expr, message));
     }
     if let Some(threshold) = options.setting("failure_threshold") {
-        let message = "`failure_threshold` counts failures in a row, and `window` is given in place \
-                       of that: leave one of them out";
+        let message = "`failure_threshold` counts failures in a row, and `window` is given in \
+                       place of that: leave one of them out";
         errors.push(Error::new(threshold.span, message));
     }
 }

@@ -259,3 +259,99 @@ fn window(text: &str) -> Checked<Window> {
     }
     Ok(Window::Time(time))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use syn::parse_str;
+
+    fn parsed(kind: &Kind, text: &str) -> Result<Value, String> {
+        kind.parse("key", &parse_str(text).unwrap()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn durations() {
+        for (text, expected) in [
+            ("5", Duration::from_secs(5)),
+            ("0.1", Duration::from_millis(100)),
+            ("1e-3", Duration::from_millis(1)),
+            ("(5)", Duration::from_secs(5)),
+            ("-0", Duration::ZERO),
+            ("\"250ms\"", Duration::from_millis(250)),
+            ("\"1m 30s\"", Duration::from_secs(90)),
+            ("\"30\"", Duration::from_secs(30)),
+            ("\" 0.5 \"", Duration::from_millis(500)),
+            ("18446744073709551615", Duration::from_secs(u64::MAX)),
+        ] {
+            let value = parsed(&Kind::Duration, text);
+            assert!(matches!(value, Ok(Value::Duration(d)) if d == expected), "{text}");
+        }
+        for text in [
+            "-1",
+            "-0.5",
+            "1e30",
+            "30s",
+            "'x'",
+            "true",
+            "\"\"",
+            "\"-1s\"",
+            "\"1e3\"",
+            "\".\"",
+            "\"1 2\"",
+            "\"inf\"",
+            "1 + 1",
+            "f()",
+            "18446744073709551616",
+        ] {
+            assert!(parsed(&Kind::Duration, text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_end_where_their_ranges_do() {
+        let integer = Kind::Integer { min: 1, max: 100 };
+        for (text, valid) in [("0", false), ("1", true), ("100", true), ("101", false)] {
+            assert_eq!(parsed(&integer, text).is_ok(), valid, "{text}");
+        }
+        let real = Kind::Real { min: 0.0, max: 1.0 };
+        for (text, valid) in [("-0.0", true), ("0", true), ("1.0", true), ("1.0000001", false)] {
+            assert_eq!(parsed(&real, text).is_ok(), valid, "{text}");
+        }
+        let unbounded = Kind::Real { min: 1.0, max: f64::MAX };
+        assert!(parsed(&unbounded, "1e308").is_ok());
+        assert!(parsed(&unbounded, "1e999").is_err_and(|error| error.contains("finite")));
+    }
+
+    #[test]
+    fn a_negative_number_is_out_of_range_and_not_of_the_wrong_type() {
+        let error = parsed(&Kind::Integer { min: 1, max: u32::MAX }, "-3").err();
+        assert_eq!(
+            error.as_deref(),
+            Some("`key` is out of range: it takes an integer of at least 1")
+        );
+    }
+
+    #[test]
+    fn windows() {
+        for (text, expected) in [
+            ("\"100 calls\"", Window::Calls(100)),
+            ("\"1 call\"", Window::Calls(1)),
+            ("\"30s\"", Window::Time(Duration::from_secs(30))),
+            ("\"10ms\"", Window::Time(Duration::from_millis(10))),
+        ] {
+            let value = parsed(&Kind::Window, text);
+            assert!(matches!(value, Ok(Value::Window(w)) if w == expected), "{text}");
+        }
+        for text in ["\"0 calls\"", "\"calls\"", "\"-1 calls\"", "\"9ms\"", "100", "\"\"", "W"] {
+            assert!(parsed(&Kind::Window, text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn paths_to_constants() {
+        for kind in [Kind::Duration, Kind::Integer { min: 1, max: 2 }] {
+            assert!(matches!(parsed(&kind, "config::LIMIT"), Ok(Value::Constant(_))));
+        }
+        assert!(parsed(&Kind::Bool, "ENABLED").is_err());
+    }
+}

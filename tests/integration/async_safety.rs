@@ -84,6 +84,34 @@ async fn of_a_thousand_callers_on_several_threads_five_reach_the_body() {
     }
 }
 
+#[test]
+fn probes_on_several_threads_are_never_more_than_the_permits() {
+    for permits in [1, 3] {
+        let settings = CircuitBreakerSettings::default()
+            .failure_threshold(1)
+            .recovery_timeout(secs(0))
+            .half_open_permits(permits);
+        let circuit = CircuitBreaker::new("test", settings);
+        circuit.try_acquire().unwrap().failure();
+        let (in_flight, most) = (AtomicU32::new(0), AtomicU32::new(0));
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..20_000 {
+                        let Ok(probe) = circuit.try_acquire() else { continue };
+                        let now = in_flight.fetch_add(1, Ordering::Relaxed) + 1;
+                        most.fetch_max(now, Ordering::Relaxed);
+                        in_flight.fetch_sub(1, Ordering::Relaxed);
+                        probe.ignore();
+                    }
+                });
+            }
+        });
+        assert!(most.into_inner() <= permits);
+        assert_eq!(circuit.state(), CircuitState::HalfOpen);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_thousand_calls_of_a_guarded_function_send_five_probes() {
     static BODIES: AtomicU32 = AtomicU32::new(0);
@@ -271,18 +299,22 @@ fn trip_times(circuit: &CircuitBreaker, failures: u32) {
 fn while_a_listener_hangs_everybody_else_goes_on() {
     const OP: &str = "async_safety:hanging_listener";
     let (entered, has_entered) = mpsc::channel();
+    let ended = entered.clone();
     let (release, released) = mpsc::channel::<()>();
     let released = Mutex::new(released);
     let subscription = registry().subscribe(move |event: &Event| {
         if event.operation == OP && event.to == CircuitState::Open {
-            entered.send(()).unwrap();
+            entered.send(true).unwrap();
             released.lock().unwrap().recv().unwrap();
         }
     });
 
     let circuit = get_circuit_breaker(OP);
-    let tripping = thread::spawn(|| trip_times(&get_circuit_breaker(OP), 3));
-    has_entered.recv().unwrap();
+    let tripping = thread::spawn(move || {
+        trip_times(&get_circuit_breaker(OP), 3);
+        ended.send(false).unwrap();
+    });
+    assert!(has_entered.recv().unwrap(), "the listener hears of it first");
 
     assert_eq!(circuit.state(), CircuitState::Open);
     assert!(circuit.try_acquire().is_err());
@@ -295,6 +327,7 @@ fn while_a_listener_hangs_everybody_else_goes_on() {
     registry().subscribe(|_: &Event| {}).unsubscribe();
 
     release.send(()).unwrap();
+    assert!(!has_entered.recv().unwrap());
     tripping.join().unwrap();
     assert_eq!(circuit.state(), CircuitState::Closed);
 }

@@ -5,7 +5,8 @@ use std::future::pending;
 
 use bindu_cb::testing::isolate;
 use bindu_cb::{
-    CircuitState, Operation, get_circuit_breaker, retry_storage_operation, retry_with_breaker,
+    CircuitState, Operation, RetrySettings, execute_with_retry, get_circuit_breaker,
+    retry_storage_operation, retry_with_breaker,
 };
 use tokio::time::timeout;
 
@@ -186,8 +187,7 @@ async fn it_holds_without_an_attribute() {
     let operation = Operation::builder("storage").build().unwrap();
     let refused = || async { Service::down().ask() };
     assert!(timeout(millis(400), operation.call(refused)).await.is_err());
-    let refusing = Default::default();
-    let executed = bindu_cb::execute_with_retry("storage", refusing, refused);
+    let executed = execute_with_retry("storage", RetrySettings::default(), refused);
     assert!(timeout(millis(400), executed).await.is_err());
     assert_eq!(outcomes(), (2, 0, 0));
 }

@@ -24,14 +24,25 @@ async fn waits_an_hour_or_falls_back(service: &Service) -> Result<u32, Failure> 
     service.ask()
 }
 
-#[retry_with_breaker(op = "loop", attempts = 2, min_wait = "1h", max_wait = "1h", count = "attempt")]
+#[retry_with_breaker(
+    op = "loop",
+    attempts = 2,
+    min_wait = "1h",
+    max_wait = "1h",
+    count = "attempt"
+)]
 async fn counts_attempts(service: &Service) -> Result<u32, Failure> {
     service.ask()
 }
 
 #[retry_with_breaker(
-    op = "probes", attempts = 2, min_wait = "1h", max_wait = "1h",
-    probe_attempts = 2, probe_timeout = "20s", half_open_permits = 2
+    op = "probes",
+    attempts = 2,
+    min_wait = "1h",
+    max_wait = "1h",
+    probe_attempts = 2,
+    probe_timeout = "20s",
+    half_open_permits = 2
 )]
 async fn probes(service: &Service) -> Result<u32, Failure> {
     service.ask()

@@ -51,10 +51,9 @@ async fn a_mut_argument_in_clone_starts_fresh_at_each_attempt() {
 
 #[retry_with_breaker(op = "arguments", attempts = 3, clone(a, b))]
 async fn consumed(seen: &mut Seen<String>, a: String, b: Rc<str>) -> Result<(), Failure> {
-    fn consume(a: String, b: Rc<str>) -> String {
-        a + &b
-    }
-    seen.push(consume(a, b));
+    let both = a + &b;
+    drop(b);
+    seen.push(both);
     third_time_lucky(seen)
 }
 
@@ -132,7 +131,7 @@ async fn patterns(
     seen: &mut Seen<(u32, u32, String)>,
     (mut a, [mut b, ..]): (u32, [u32; 2]),
     Point { mut x, y: mut height }: Point,
-    (mut name, _): (String, ()),
+    (mut name, _): (String, u8),
 ) -> Result<(), Failure> {
     a += 1;
     b += 1;
@@ -147,7 +146,7 @@ async fn patterns(
 async fn mut_bindings_in_patterns_start_fresh_too() {
     let _cb = isolate();
     let mut seen = Vec::new();
-    patterns(&mut seen, (1, [2, 0]), Point { x: 10, y: 20 }, ("n".to_owned(), ())).await.unwrap();
+    patterns(&mut seen, (1, [2, 0]), Point { x: 10, y: 20 }, ("n".to_owned(), 0)).await.unwrap();
     assert_eq!(seen, [(); 3].map(|()| (12, 23, "n!".to_owned())));
 }
 

@@ -20,10 +20,10 @@ async fn panics() -> Result<(), Failure> {
 #[retry_with_breaker(op = "panics", attempts = 3)]
 async fn fails_and_then_panics(attempts: Rc<Cell<u32>>) -> Result<(), Failure> {
     attempts.set(attempts.get() + 1);
-    if attempts.get() == 2 {
-        panic!("out of luck");
+    match attempts.get() {
+        2 => panic!("out of luck"),
+        n => Err(Failure::Refused(n)),
     }
-    Err(Failure::Refused(attempts.get()))
 }
 
 #[with_circuit_breaker(op = "panics", timeout = "1s")]
@@ -36,7 +36,7 @@ async fn panics_over_its_error() -> Result<(), Failure> {
     Err(Failure::Refused(1))
 }
 
-#[retry_with_breaker(op = "panics", fail_if = |_| panic!("out of luck"))]
+#[retry_with_breaker(op = "panics", fail_if = |()| panic!("out of luck"))]
 async fn panics_over_its_value() -> Result<(), Failure> {
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::future::pending;
 use std::mem;
+use std::time::Duration;
 
 use bindu_cb::testing::isolate;
 use bindu_cb::{
@@ -49,7 +50,7 @@ async fn a_hung_probe_holds_its_permit_for_probe_timeout_and_not_longer() {
     let probe = tokio::spawn(hung());
     tokio::task::yield_now().await;
     assert_eq!(circuit.state(), CircuitState::HalfOpen);
-    advance(secs(20) - millis(1)).await;
+    advance(millis(19_999)).await;
     assert!(circuit.try_acquire().is_err());
     advance(millis(1)).await;
     circuit.try_acquire().unwrap().success();
@@ -96,15 +97,19 @@ async fn a_dropped_probe_gives_its_permit_back_at_once() {
 async fn an_outcome_in_the_last_nanosecond_counts() {
     let circuit = before_probes(1).await;
     let probe = circuit.try_acquire().unwrap();
-    advance(secs(60) - std::time::Duration::from_nanos(1)).await;
+    advance(secs(60).saturating_sub(Duration::from_nanos(1))).await;
     probe.success();
     assert_eq!(circuit.state(), CircuitState::Closed);
 }
 
-const ENDINGS: [fn(Permit<'_>); 4] =
-    [|permit| permit.success(), |permit| permit.failure(), |permit| permit.ignore(), |permit| {
+const ENDINGS: [fn(Permit<'_>); 4] = [
+    |permit| permit.success(),
+    |permit| permit.failure(),
+    |permit| permit.ignore(),
+    |permit| {
         drop(permit);
-    }];
+    },
+];
 
 #[tokio::test(start_paused = true)]
 async fn a_late_outcome_is_stale_though_nobody_wanted_the_permit() {

@@ -301,9 +301,9 @@ async fn instrumented_functions_are_retried() {
 }
 
 #[retry_with_breaker(op = "shapes", attempts = 3)]
-async fn array<T: Copy + Default, const N: usize>(service: &Service) -> Result<[T; N], Failure>
+async fn array<T, const N: usize>(service: &Service) -> Result<[T; N], Failure>
 where
-    T: Send,
+    T: Copy + Default,
 {
     service.ask()?;
     Ok([T::default(); N])

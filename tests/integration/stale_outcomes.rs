@@ -2,7 +2,7 @@
 
 use bindu_cb::testing::isolate;
 use bindu_cb::{
-    CallCounts, CircuitBreaker, CircuitBreakerSettings, CircuitState, Permit, get_circuit_breaker,
+    CircuitBreaker, CircuitBreakerSettings, CircuitState, Permit, get_circuit_breaker,
     retry_with_breaker,
 };
 use tokio::time::{advance, sleep};
@@ -23,12 +23,11 @@ fn figures(circuit: &CircuitBreaker) -> impl PartialEq + std::fmt::Debug {
 }
 
 fn stale(circuit: &CircuitBreaker) -> u64 {
-    let CallCounts { stale, .. } = circuit.snapshot().calls;
-    stale
+    circuit.snapshot().calls.stale
 }
 
 /// Two permits for each outcome that there is.
-fn all_outcomes<'a>(circuit: &'a CircuitBreaker) -> Vec<Permit<'a>> {
+fn all_outcomes(circuit: &CircuitBreaker) -> Vec<Permit<'_>> {
     (0..8).map(|_| circuit.try_acquire().unwrap()).collect()
 }
 

@@ -150,10 +150,10 @@ mod tests {
     use std::io;
     use std::sync::Arc;
 
-    type TagOf<E> = crate::private::Tag<Result<(), E>, (), E>;
+    type TagOf<E> = crate::private::Tag<(), E>;
 
     fn tag_of<E>(_: &E) -> TagOf<E> {
-        crate::private::tag()
+        crate::private::tag::<Result<(), E>, _, _>()
     }
 
     macro_rules! seen {

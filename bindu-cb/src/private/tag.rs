@@ -8,33 +8,23 @@ use crate::retry::verdict::Verdict;
 
 /// A return type that a retry loop can read: `Result`.
 ///
-/// With parameters instead of associated types, and asked for once, so that a function that
-/// returns something else gets one error and not three.
+/// The tag is a parameter and no associated type, and asked for once: of a function that returns
+/// something else it stays unknown, so that rustc has one error to report and not one for each use.
 #[diagnostic::on_unimplemented(
     message = "a guarded function must return a `Result`, not `{Self}`",
     label = "this is no `Result`",
     note = "an `Err` is how an attempt says that it failed"
 )]
-pub trait Outcome<T, E>: Sized {
-    /// The result.
-    ///
-    /// # Errors
-    ///
-    /// Its own.
-    fn into_result(self) -> Result<T, E>;
-    /// A value.
-    fn from_ok(value: T) -> Self;
+pub trait Outcome<G, E>: Sized {
+    /// The tag.
+    fn tag() -> G;
     /// An error.
     fn from_err(error: E) -> Self;
 }
 
-impl<T, E> Outcome<T, E> for Result<T, E> {
-    fn into_result(self) -> Self {
-        self
-    }
-
-    fn from_ok(value: T) -> Self {
-        Ok(value)
+impl<T, E> Outcome<Tag<T, E>, E> for Result<T, E> {
+    fn tag() -> Tag<T, E> {
+        Tag(PhantomData)
     }
 
     fn from_err(error: E) -> Self {
@@ -42,52 +32,68 @@ impl<T, E> Outcome<T, E> for Result<T, E> {
     }
 }
 
-/// `R` is made of `T` and `E`. Of function pointers, so that it is `Send` whatever they are.
-pub struct Tag<R, T, E>(PhantomData<fn() -> R>, PhantomData<fn() -> Result<T, E>>);
+/// The types of a `Result`. Of a function pointer, so that it is `Send` whatever they are.
+pub struct Tag<T, E>(PhantomData<fn() -> Result<T, E>>);
 
-impl<R, T, E> Clone for Tag<R, T, E> {
+impl<T, E> Clone for Tag<T, E> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<R, T, E> Copy for Tag<R, T, E> {}
+impl<T, E> Copy for Tag<T, E> {}
 
 /// The tag of a return type.
-pub fn tag<R: Outcome<T, E>, T, E>() -> Tag<R, T, E> {
-    Tag(PhantomData, PhantomData)
+pub fn tag<R: Outcome<G, E>, G, E>() -> G {
+    R::tag()
 }
 
-impl<R: Outcome<T, E>, T, E> Tag<R, T, E> {
+impl<T, E> Tag<T, E> {
     /// The result of an attempt.
     ///
     /// # Errors
     ///
     /// Its own.
-    pub fn split(self, result: R) -> Result<T, E> {
-        result.into_result()
+    pub fn split(self, result: Result<T, E>) -> Result<T, E> {
+        result
     }
 
     /// The function's result: a value.
-    pub fn ok(self, value: T) -> R {
-        R::from_ok(value)
+    ///
+    /// # Errors
+    ///
+    /// None.
+    pub fn ok(self, value: T) -> Result<T, E> {
+        Ok(value)
     }
 
     /// The function's result: an error.
-    pub fn err(self, error: E) -> R {
-        R::from_err(error)
+    ///
+    /// # Errors
+    ///
+    /// Always.
+    pub fn err(self, error: E) -> Result<T, E> {
+        Err(error)
     }
 }
 
 /// What holds for errors of any type; an inherent method of a particular one goes before it.
-pub trait TagExt<R, E> {
+pub trait TagExt<T, E> {
     /// The rejection as the function's result.
-    fn __bindu_cb_open(self, open: CircuitBreakerOpenError) -> R
+    ///
+    /// # Errors
+    ///
+    /// Always.
+    fn __bindu_cb_open(self, open: CircuitBreakerOpenError) -> Result<T, E>
     where
         E: FromOpen;
 
     /// The timeout as the function's result.
-    fn __bindu_cb_timeout(self, timeout: AttemptTimeoutError) -> R
+    ///
+    /// # Errors
+    ///
+    /// Always.
+    fn __bindu_cb_timeout(self, timeout: AttemptTimeoutError) -> Result<T, E>
     where
         E: FromTimeout;
 
@@ -98,19 +104,19 @@ pub trait TagExt<R, E> {
     fn __bindu_cb_inner(self, error: &E) -> &E;
 }
 
-impl<R: Outcome<T, E>, T, E> TagExt<R, E> for Tag<R, T, E> {
-    fn __bindu_cb_open(self, open: CircuitBreakerOpenError) -> R
+impl<T, E> TagExt<T, E> for Tag<T, E> {
+    fn __bindu_cb_open(self, open: CircuitBreakerOpenError) -> Result<T, E>
     where
         E: FromOpen,
     {
-        R::from_err(E::from_open(open))
+        Err(E::from_open(open))
     }
 
-    fn __bindu_cb_timeout(self, timeout: AttemptTimeoutError) -> R
+    fn __bindu_cb_timeout(self, timeout: AttemptTimeoutError) -> Result<T, E>
     where
         E: FromTimeout,
     {
-        R::from_err(E::from_timeout(timeout))
+        Err(E::from_timeout(timeout))
     }
 
     fn __bindu_cb_own_verdict(self, _: &E) -> Option<Verdict> {
@@ -123,21 +129,29 @@ impl<R: Outcome<T, E>, T, E> TagExt<R, E> for Tag<R, T, E> {
 }
 
 #[cfg(feature = "backoff")]
-impl<R: Outcome<T, backoff::Error<E>>, T, E> Tag<R, T, backoff::Error<E>> {
+impl<T, E> Tag<T, backoff::Error<E>> {
     /// A rejection is not to be retried by a loop further out.
-    pub fn __bindu_cb_open(self, open: CircuitBreakerOpenError) -> R
+    ///
+    /// # Errors
+    ///
+    /// Always.
+    pub fn __bindu_cb_open(self, open: CircuitBreakerOpenError) -> Result<T, backoff::Error<E>>
     where
         E: FromOpen,
     {
-        R::from_err(backoff::Error::Permanent(E::from_open(open)))
+        Err(backoff::Error::Permanent(E::from_open(open)))
     }
 
     /// A timeout is.
-    pub fn __bindu_cb_timeout(self, timeout: AttemptTimeoutError) -> R
+    ///
+    /// # Errors
+    ///
+    /// Always.
+    pub fn __bindu_cb_timeout(self, timeout: AttemptTimeoutError) -> Result<T, backoff::Error<E>>
     where
         E: FromTimeout,
     {
-        R::from_err(backoff::Error::transient(E::from_timeout(timeout)))
+        Err(backoff::Error::transient(E::from_timeout(timeout)))
     }
 
     /// What the variant says.
@@ -242,9 +256,9 @@ where
 }
 
 /// Calls `on_timeout`.
-pub fn on_timeout<R, T, E, F>(f: F, timeout: AttemptTimeoutError) -> R
+pub fn on_timeout<R, G, E, F>(f: F, timeout: AttemptTimeoutError) -> R
 where
-    R: Outcome<T, E>,
+    R: Outcome<G, E>,
     F: Fn(AttemptTimeoutError) -> E,
 {
     R::from_err(f(timeout))

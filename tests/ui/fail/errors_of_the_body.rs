@@ -15,8 +15,7 @@ async fn early(n: u32) -> std::io::Result<u32> {
     if n == 0 {
         return n;
     }
-    let parsed: u32 = "1".parse()?;
-    Ok(parsed)
+    Ok(n)
 }
 
 fn main() {}
