@@ -23,12 +23,14 @@ use crate::name::Name;
 /// ```
 #[derive(Clone)]
 pub struct CircuitBreakerOpenError {
-    retry_after: Duration,
+    /// In nanoseconds: it is part of every guarded function's future.
+    retry_after: u64,
     cause: OpenCause,
 }
 
 impl CircuitBreakerOpenError {
     pub(crate) fn new(retry_after: Duration, cause: OpenCause) -> Self {
+        let retry_after = u64::try_from(retry_after.as_nanos()).unwrap_or(u64::MAX);
         Self { retry_after, cause }
     }
 
@@ -40,7 +42,7 @@ impl CircuitBreakerOpenError {
     /// How long to wait before a call has a chance. A hint, not a promise: while a probe is under
     /// way, or the circuit is forced open, nobody can know.
     pub fn retry_after(&self) -> Duration {
-        self.retry_after
+        Duration::from_nanos(self.retry_after)
     }
 }
 
@@ -50,7 +52,7 @@ impl fmt::Display for CircuitBreakerOpenError {
             f,
             "circuit breaker is open for '{}': retry after {:.1}s",
             self.operation(),
-            self.retry_after.as_secs_f64()
+            self.retry_after().as_secs_f64()
         )
     }
 }
@@ -59,7 +61,7 @@ impl fmt::Debug for CircuitBreakerOpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CircuitBreakerOpenError")
             .field("operation", &self.operation())
-            .field("retry_after", &self.retry_after)
+            .field("retry_after", &self.retry_after())
             .field("cause", &self.cause)
             .finish()
     }

@@ -15,11 +15,11 @@ use crate::error::CallError;
 use crate::registry;
 use crate::retry::seen::Text;
 use crate::retry::verdict::Verdict;
-use crate::retry::{Call, CoreRef};
+use crate::retry::{Call, core_ref};
 use crate::settings::RetrySettings;
 pub use builder::OperationBuilder;
 pub use core::Preset;
-pub(crate) use core::{Core, Origin};
+pub(crate) use core::{Core, NO_TIMEOUT, Origin};
 
 /// A circuit and a retry policy, for code that no attribute can stand on.
 ///
@@ -124,14 +124,14 @@ fn transient_errors<T, E>(result: &Result<T, E>) -> Verdict {
 }
 
 async fn run<T, E, Fut>(
-    core: &Core,
+    core: &Arc<Core>,
     mut f: impl FnMut() -> Fut,
     verdict: impl Fn(&Result<T, E>) -> Verdict,
 ) -> Result<T, CallError<E>>
 where
     Fut: Future<Output = Result<T, E>>,
 {
-    let mut call = Call::enter(CoreRef::Borrowed(core))?;
+    let mut call = Call::enter(core_ref(core))?;
     loop {
         let delay = match call.within(pin!(f()).as_mut()).await {
             Err(timeout) => match call.timed_out(&timeout) {
@@ -189,5 +189,5 @@ where
     }
     let registry = registry::current();
     let core = Core::with_policy(registry.circuit(name), options.clamped(), &registry);
-    run(&core, f, transient_errors).await
+    run(&Arc::new(core), f, transient_errors).await
 }

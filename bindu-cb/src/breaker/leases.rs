@@ -10,8 +10,9 @@ pub(super) type Nanos = u64;
 
 #[derive(Default)]
 pub(super) struct Leases {
-    /// Never reused, so that a lease that was taken back is not mistaken for its successor.
-    last_id: u64,
+    /// Not reused in any time that counts, so that a lease that was taken back is not mistaken for
+    /// its successor.
+    last_id: u32,
     out: Vec<(LeaseId, Nanos)>,
 }
 
@@ -38,7 +39,7 @@ impl Leases {
         if self.out.len() >= permits {
             return (Claim::Full(self.first_end()), took_back);
         }
-        self.last_id += 1;
+        self.last_id = self.last_id.wrapping_add(1);
         let id = LeaseId(self.last_id);
         self.out.push((id, now.saturating_add(limit)));
         (Claim::Granted(id), took_back)

@@ -342,7 +342,8 @@ impl CircuitBreaker {
         self.gate.last_wait.load(Ordering::Relaxed)
     }
 
-    fn now(&self) -> Nanos {
+    /// This moment on the circuit's own clock.
+    pub(crate) fn now(&self) -> Nanos {
         nanos(Instant::now().saturating_duration_since(self.epoch))
     }
 }

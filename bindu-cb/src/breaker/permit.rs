@@ -22,7 +22,7 @@ pub(crate) enum Role {
 
 /// Which of the probe permits of a half-open circuit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct LeaseId(pub(crate) u64);
+pub(crate) struct LeaseId(pub(crate) u32);
 
 impl Ticket {
     pub(crate) fn is_probe(self) -> bool {

@@ -77,7 +77,7 @@ pub(crate) struct Core {
     policy: Mutex<Arc<Policy>>,
 }
 
-const NO_TIMEOUT: u64 = u64::MAX;
+pub(crate) const NO_TIMEOUT: u64 = u64::MAX;
 
 impl Core {
     pub(crate) fn new(
@@ -88,7 +88,7 @@ impl Core {
     ) -> Self {
         let policy = Self::resolve(circuit.name(), &origin, settings);
         Self {
-            timeout: AtomicU64::new(Self::timeout_nanos(&policy.settings)),
+            timeout: AtomicU64::new(Self::nanos_of_timeout(&policy.settings)),
             has_deadline: AtomicBool::new(policy.settings.deadline.is_some()),
             told_disabled: AtomicBool::new(false),
             policy: Mutex::new(Arc::new(policy)),
@@ -128,7 +128,7 @@ impl Core {
         Policy { settings: sources.settings.clone(), no_wait: settings.switches.no_wait, sources }
     }
 
-    fn timeout_nanos(settings: &RetrySettings) -> u64 {
+    fn nanos_of_timeout(settings: &RetrySettings) -> u64 {
         let nanos = settings.timeout.map(|timeout| u64::try_from(timeout.as_nanos()));
         nanos.and_then(Result::ok).unwrap_or(NO_TIMEOUT)
     }
@@ -144,7 +144,7 @@ impl Core {
 
     fn install(&self, policy: Policy) {
         // Relaxed: settings, not messages; a call takes the old ones or the new ones.
-        self.timeout.store(Self::timeout_nanos(&policy.settings), Ordering::Relaxed);
+        self.timeout.store(Self::nanos_of_timeout(&policy.settings), Ordering::Relaxed);
         self.has_deadline.store(policy.settings.deadline.is_some(), Ordering::Relaxed);
         // What was worth no word may be worth one now.
         self.told_disabled.store(false, Ordering::Relaxed);
@@ -159,11 +159,10 @@ impl Core {
         self.policy().sources.adjusted.clone()
     }
 
-    pub(crate) fn timeout(&self) -> Option<Duration> {
-        match self.timeout.load(Ordering::Relaxed) {
-            NO_TIMEOUT => None,
-            nanos => Some(Duration::from_nanos(nanos)),
-        }
+    /// The time limit of an attempt, or [`NO_TIMEOUT`]. In nanoseconds, which is half the size of
+    /// a duration in the future that keeps it.
+    pub(crate) fn timeout_nanos(&self) -> u64 {
+        self.timeout.load(Ordering::Relaxed)
     }
 
     pub(crate) fn has_deadline(&self) -> bool {

@@ -9,7 +9,7 @@ use crate::operation::{Core, Origin, Preset};
 use crate::registry;
 #[cfg(feature = "test-util")]
 use crate::registry::Inner;
-use crate::retry::{Call, CoreRef};
+use crate::retry::{Call, core_ref};
 use crate::settings::{Count, Given, Key, OnCancel, Overrides, Value, Window, each_key};
 
 /// One annotated function.
@@ -61,16 +61,16 @@ impl Site {
     pub fn enter(&'static self) -> Result<Call<'static>, CircuitBreakerOpenError> {
         #[cfg(feature = "test-util")]
         if let Some(isolated) = crate::testing::isolated() {
-            return Call::enter(CoreRef::Shared(self.core_in(&isolated)));
+            return Call::enter(self.core_in(&isolated));
         }
         match self.core.get() {
-            Some(core) => Call::enter(CoreRef::Borrowed(core)),
-            None => Call::enter(CoreRef::Borrowed(self.first_core())),
+            Some(core) => Call::enter(core_ref(core)),
+            None => Call::enter(core_ref(self.first_core())),
         }
     }
 
     #[cold]
-    fn first_core(&'static self) -> &'static Core {
+    fn first_core(&'static self) -> &'static Arc<Core> {
         // Registered before it is stored, not while: registering logs, and a subscriber may call
         // this very function. Of two first calls one registers in vain.
         let core = registry::global().register(self.op, self.origin());

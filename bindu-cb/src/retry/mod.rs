@@ -6,8 +6,11 @@ pub(crate) mod seen;
 pub(crate) mod verdict;
 
 use std::future::{Future, poll_fn};
-use std::ops::Deref;
+#[cfg(feature = "test-util")]
+use std::marker::PhantomData;
+use std::num::NonZero;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -15,42 +18,42 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::breaker::{CircuitBreaker, Mode, Outcome, Ticket};
 use crate::error::{AttemptTimeoutError, CircuitBreakerOpenError};
-use crate::operation::Core;
+use crate::operation::{Core, NO_TIMEOUT};
 use crate::settings::RetrySettings;
 use schedule::Schedule;
 use seen::{Seen, Text};
 use verdict::{Judgement, Recorded, Retry, Verdict};
 
 /// Whose call it is. A site's operation lives as long as the program, unless a test has isolated
-/// its thread and owns it.
-pub(crate) enum CoreRef<'a> {
-    Borrowed(&'a Core),
-    #[cfg(feature = "test-util")]
-    Shared(std::sync::Arc<Core>),
+/// its thread: with `test-util` a call owns its share.
+#[cfg(not(feature = "test-util"))]
+pub(crate) type CoreRef<'a> = &'a Core;
+#[cfg(feature = "test-util")]
+pub(crate) type CoreRef<'a> = Arc<Core>;
+
+#[cfg(not(feature = "test-util"))]
+pub(crate) fn core_ref(core: &Arc<Core>) -> CoreRef<'_> {
+    core
 }
 
-impl Deref for CoreRef<'_> {
-    type Target = Core;
-
-    fn deref(&self) -> &Core {
-        match self {
-            Self::Borrowed(core) => core,
-            #[cfg(feature = "test-util")]
-            Self::Shared(core) => core,
-        }
-    }
+#[cfg(feature = "test-util")]
+pub(crate) fn core_ref(core: &Arc<Core>) -> CoreRef<'_> {
+    Arc::clone(core)
 }
 
 /// One call: admitted, and told its outcome at the end. Dropped before, it counts as what it was
 /// (rule B6).
 pub struct Call<'a> {
     core: CoreRef<'a>,
+    #[cfg(feature = "test-util")]
+    lifetime: PhantomData<&'a Core>,
     mode: Mode,
     /// The permit that is held. Without one the circuit is off, or (attempts counted singly) the
     /// call is between two attempts.
     ticket: Option<Ticket>,
-    /// When the call began, if a deadline is set.
-    began: Option<Instant>,
+    /// When the call began, in nanoseconds of its circuit's clock, if a deadline is set. Half the
+    /// size of an instant.
+    began: Option<NonZero<u64>>,
     /// What only calls with a failed attempt need.
     trouble: Option<Box<Trouble>>,
 }
@@ -81,13 +84,16 @@ impl<'a> Call<'a> {
             core.note_disabled();
             None
         };
-        let began = core.has_deadline().then(Instant::now);
-        Ok(Self { core, mode, ticket, began, trouble: None })
-    }
-
-    /// The time limit of an attempt.
-    pub fn limit(&self) -> Option<Duration> {
-        self.core.timeout()
+        let began = core.has_deadline().then(|| NonZero::new(core.circuit.now().max(1))).flatten();
+        Ok(Self {
+            core,
+            #[cfg(feature = "test-util")]
+            lifetime: PhantomData,
+            mode,
+            ticket,
+            began,
+            trouble: None,
+        })
     }
 
     /// Runs one attempt within the time limit.
@@ -99,12 +105,14 @@ impl<'a> Call<'a> {
         &self,
         attempt: Pin<&mut F>,
     ) -> Result<F::Output, AttemptTimeoutError> {
-        match self.limit() {
-            None => Ok(attempt.await),
-            Some(limit) => timeout(limit, attempt)
-                .await
-                .map_err(|_| AttemptTimeoutError::new(self.core.circuit.name(), limit)),
+        let limit = self.core.timeout_nanos();
+        if limit == NO_TIMEOUT {
+            return Ok(attempt.await);
         }
+        let limited = timeout(Duration::from_nanos(limit), attempt).await;
+        limited.map_err(|_| {
+            AttemptTimeoutError::new(self.core.circuit.name(), Duration::from_nanos(limit))
+        })
     }
 
     /// The call has succeeded.
@@ -166,7 +174,7 @@ impl<'a> Call<'a> {
 
     /// The wait before the next attempt, if there is to be one.
     fn next_delay(&mut self, retry: Retry, is_probe: bool) -> Option<Delay> {
-        let began = self.began;
+        let (began, now) = (self.began, self.core.circuit.now());
         let probe_attempts = if is_probe { self.core.circuit.probe_attempts() } else { u32::MAX };
         let trouble = self.trouble();
         if trouble.attempts >= trouble.settings.attempts.min(probe_attempts) {
@@ -180,7 +188,8 @@ impl<'a> Call<'a> {
             Retry::After(wait) => wait,
         };
         if let (Some(began), Some(deadline)) = (began, trouble.settings.deadline) {
-            let left = deadline.saturating_sub(began.elapsed());
+            let took = Duration::from_nanos(now.saturating_sub(began.get()));
+            let left = deadline.saturating_sub(took);
             if wait > left {
                 return None;
             }
@@ -241,7 +250,12 @@ impl<'a> Call<'a> {
     pub async fn wait(&mut self, delay: Delay) -> Result<(), CircuitBreakerOpenError> {
         // Boxed: a timer and a listener would make every guarded function's future larger, for
         // what only calls in trouble need.
-        Box::pin(self.wait_or_hear(delay.0)).await?;
+        if let Err(open) = Box::pin(self.wait_or_hear(delay.0)).await {
+            // The call ends here, before anybody maps the error: its permit is of another
+            // generation, or a lease that is no longer held.
+            self.settle(Outcome::Failure, Text::NONE);
+            return Err(open);
+        }
         if self.mode.enabled() && self.mode.per_attempt() {
             self.ticket = Some(self.core.circuit.admit(self.mode)?);
         }
