@@ -104,6 +104,14 @@ pub enum OpenReason {
     Forced,
 }
 
+/// An error, its source, and so on; cut off where it may be endless.
+pub(crate) fn error_chain<'e>(
+    error: &'e (dyn Error + 'static),
+) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+    const LONGEST: usize = 128;
+    std::iter::successors(Some(error), |error| (*error).source()).take(LONGEST)
+}
+
 /// Why a circuit is open: the source of a [`CircuitBreakerOpenError`].
 ///
 /// It is a type of its own so that a rejection is recognised wherever an error shows its source
@@ -137,6 +145,21 @@ impl OpenCause {
     /// What kind of event opened the circuit.
     pub fn reason(&self) -> OpenReason {
         self.reason
+    }
+
+    /// The cause in an error's source chain, if it comes from a rejection: by an inner guarded call,
+    /// say, that the code around must not count against its own circuit.
+    ///
+    /// ```
+    /// let circuit = bindu_cb::CircuitBreaker::new("found", Default::default());
+    /// circuit.force_open();
+    /// let open = circuit.try_acquire().unwrap_err();
+    /// let wrapped = std::io::Error::other(open);
+    /// assert!(bindu_cb::OpenCause::find(&wrapped).is_some());
+    /// assert!(bindu_cb::OpenCause::find(&std::io::Error::other("busy")).is_none());
+    /// ```
+    pub fn find<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Self> {
+        error_chain(error).find_map(|error| error.downcast_ref())
     }
 
     /// The text of the failure that opened the circuit. `None` if it was opened by hand, or if it

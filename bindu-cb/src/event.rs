@@ -115,9 +115,7 @@ impl Listeners {
     pub(crate) fn tell(&self, event: &Event) {
         let listeners = self.list.read().unwrap_or_else(PoisonError::into_inner).clone();
         // AssertUnwindSafe: of what a panic may leave half done, we look at nothing.
-        if catch_unwind(AssertUnwindSafe(|| log(event))).is_err() {
-            return;
-        }
+        let _ = catch_unwind(AssertUnwindSafe(|| log(event)));
         for (_, listener) in listeners {
             if catch_unwind(AssertUnwindSafe(|| listener.on_event(event))).is_err() {
                 tracing::error!(

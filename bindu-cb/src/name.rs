@@ -47,6 +47,8 @@ impl Name {
     pub(crate) fn remember(&self, opening: Opening) {
         let mut openings = self.openings.lock().unwrap_or_else(PoisonError::into_inner);
         let of_circuit = |o: &Opening| o.circuit == opening.circuit;
+        // Of an opening that a success has come before.
+        openings.retain(|o| !of_circuit(o) || o.generation != opening.generation);
         if openings.iter().filter(|o| of_circuit(o)).count() >= REMEMBERED
             && let Some(oldest) = openings.iter().position(of_circuit)
         {

@@ -285,15 +285,21 @@ impl Inner {
     }
 
     fn snapshot(&self) -> Vec<Snapshot> {
-        let state = self.read();
-        let snapshot = |entry: &Entry| {
-            let functions = entry.functions.iter().filter_map(Weak::upgrade);
+        // Taken out first: the first call of a function waits for this lock.
+        let entries: Vec<_> = self
+            .read()
+            .entries
+            .values()
+            .map(|entry| (Arc::clone(&entry.circuit), entry.functions.clone()))
+            .collect();
+        let snapshot = |(circuit, functions): (Arc<CircuitBreaker>, Vec<Weak<Core>>)| {
+            let functions = functions.iter().filter_map(Weak::upgrade);
             Snapshot {
                 functions: functions.map(|function| function.snapshot()).collect(),
-                ..entry.circuit.snapshot()
+                ..circuit.snapshot()
             }
         };
-        state.entries.values().map(snapshot).collect()
+        entries.into_iter().map(snapshot).collect()
     }
 
     fn unmatched_variables(&self) -> Vec<String> {

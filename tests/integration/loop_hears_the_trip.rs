@@ -300,6 +300,28 @@ async fn a_waiting_probe_whose_time_is_up_ends_whether_or_not_somebody_wants_its
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_probe_whose_wait_ends_with_its_time_makes_no_further_attempt() {
+    #[retry_with_breaker(
+        op = "probes",
+        attempts = 2,
+        min_wait = "20s",
+        max_wait = "20s",
+        probe_attempts = 2,
+        probe_timeout = "20s"
+    )]
+    async fn waits_as_long_as_it_may(service: &Service) -> Result<u32, Failure> {
+        service.ask()
+    }
+    let cb = isolate();
+    cb.enabled(true);
+    before_probes().await;
+    let service = Service::refusing(1);
+    let result = waits_as_long_as_it_may(&service).await;
+    assert!(matches!(result, Err(Failure::Open(_))), "{result:?}");
+    assert_eq!(service.asked(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_waiting_probe_hears_that_another_has_re_opened_the_circuit() {
     let cb = isolate();
     cb.enabled(true);

@@ -176,7 +176,14 @@ async fn defect_9_retry_after_is_heeded() {
     assert_eq!(began.elapsed(), millis(7_777));
 }
 
-#[retry_with_breaker(op = "waits", attempts = 100, min_wait = "10m", max_wait = "10m")]
+#[retry_with_breaker(
+    op = "waits",
+    attempts = 100,
+    min_wait = "10m",
+    max_wait = "1h",
+    multiplier = 1.0,
+    jitter = 0.0
+)]
 async fn for_hours(service: &Service) -> Result<u32, Failure> {
     service.ask()
 }

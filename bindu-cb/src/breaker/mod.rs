@@ -126,7 +126,7 @@ struct Gate {
 }
 
 struct Cold {
-    settings: Resolved<CircuitBreakerSettings>,
+    settings: Arc<Resolved<CircuitBreakerSettings>>,
     since: Nanos,
     last_failure: Option<Arc<str>>,
     leases: Leases,
@@ -169,7 +169,7 @@ impl CircuitBreaker {
             changed: Notify::new(),
             listeners,
             cold: Mutex::new(Cold {
-                settings,
+                settings: Arc::new(settings),
                 since: 0,
                 last_failure: None,
                 leases: Leases::default(),
@@ -199,7 +199,7 @@ impl CircuitBreaker {
         let state = word.state();
         let count_in = |of: CircuitState| if state == of { word.count() } else { 0 };
         let deadline = self.gate.deadlines[word.generation().slot()].load(Ordering::Relaxed);
-        Snapshot {
+        let snapshot = Snapshot {
             operation: self.name(),
             state,
             in_state_for: Duration::from_nanos(now.saturating_sub(cold.since)),
@@ -209,9 +209,13 @@ impl CircuitBreaker {
             reopens: u32::from(word.reopens()),
             half_open_in: (state == CircuitState::Open).then(|| self.left_until(deadline, now)),
             last_failure: cold.last_failure.as_deref().map(str::to_owned),
-            settings: cold.settings.values(),
+            settings: Vec::new(),
             functions: Vec::new(),
-        }
+        };
+        let settings = Arc::clone(&cold.settings);
+        // Texts are made when the lock is free again.
+        drop(cold);
+        Snapshot { settings: settings.values(), ..snapshot }
     }
 
     /// Asks for the right to run one call.
@@ -239,8 +243,7 @@ impl CircuitBreaker {
         Fut: Future<Output = Result<T, E>>,
     {
         let permit = self.try_acquire()?;
-        let result = f().await;
-        match result {
+        match f().await {
             Ok(value) => {
                 permit.success();
                 Ok(value)
@@ -295,7 +298,7 @@ impl CircuitBreaker {
         self.gate.failure_threshold.store(inner.failure_threshold, Ordering::Relaxed);
         let full_until = cold.leases.full_until(inner.effective_half_open_permits());
         self.gate.full_until.store(full_until, Ordering::Relaxed);
-        cold.settings = settings;
+        cold.settings = Arc::new(settings);
     }
 
     pub(crate) fn probe_attempts(&self) -> u32 {

@@ -81,7 +81,7 @@ impl<'a> Permit<'a> {
     }
 
     /// The service failed, with this text for the log and the snapshot.
-    pub(super) fn failure_as(mut self, text: &'static str) {
+    pub(crate) fn failure_as(mut self, text: &'static str) {
         if let Some(ticket) = self.ticket.take() {
             self.circuit.settle(ticket, Outcome::Failure, || Some(text.to_owned()));
         }

@@ -172,15 +172,12 @@ impl CircuitBreaker {
         let shortest = random::scale(longest, 1.0 - settings.recovery_jitter);
         let wait = random::duration_between(shortest, longest);
         let now = self.now();
-        // Release: partner of the Acquire in `deadline`. No reader of the current generation
-        // looks at this slot, and none of the next one comes before the swap.
+        // All that a rejected call reads comes before the word. Release: partner of the Acquire in
+        // `deadline`. No reader of the current generation looks at this slot, and none of the next
+        // one comes before the swap.
         self.gate.deadlines[after.generation().slot()]
             .store(now.saturating_add(nanos(wait)), Ordering::Release);
-        self.swap(before, after)?;
-        cold.since = now;
         self.gate.last_wait.store(nanos(wait), Ordering::Relaxed);
-        cold.last_failure = text;
-        cold.leases.clear();
         let failures = match before.state() {
             // There the count is that of the probes' successes.
             CircuitState::HalfOpen => 1,
@@ -190,8 +187,12 @@ impl CircuitBreaker {
             circuit: self.id,
             generation: after.generation().as_u64(),
             failures,
-            last_failure: cold.last_failure.clone(),
+            last_failure: text.clone(),
         });
+        self.swap(before, after)?;
+        cold.since = now;
+        cold.last_failure = text;
+        cold.leases.clear();
         cold.events.push(Event {
             failures,
             last_failure: cold.last_failure.clone(),

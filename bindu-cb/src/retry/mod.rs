@@ -154,7 +154,8 @@ impl<'a> Call<'a> {
 
     pub(crate) fn after_attempt(&mut self, judgement: Judgement, text: Text<'_>) -> Option<Delay> {
         let per_attempt = self.mode.per_attempt();
-        let is_probe = self.ticket.is_some_and(Ticket::is_probe);
+        // Dry run changes nothing for the caller.
+        let is_probe = self.ticket.is_some_and(Ticket::is_probe) && !self.mode.dry_run();
         let ticket = self.ticket;
         let trouble = self.trouble();
         trouble.attempts = trouble.attempts.saturating_add(1);

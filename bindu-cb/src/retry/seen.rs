@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::verdict::{Judgement, Recorded, Retry, Verdict};
-use crate::error::{CircuitBreakerOpenError, OpenCause};
+use crate::error::OpenCause;
 
 /// How an error describes itself; made into text only when it is wanted.
 #[derive(Clone, Copy)]
@@ -126,17 +126,12 @@ impl Seen<'_> {
 }
 
 /// Whether an error is, or comes from, the rejection by a circuit (rule B7).
+///
+/// The error itself may borrow and cannot be downcast; but a rejection shows its cause as its
+/// source, also behind a wrapper that is transparent.
 pub(crate) fn is_rejection<'e>(error: &'e (dyn Error + 'e)) -> bool {
-    // The error itself may borrow and cannot be downcast; but a rejection shows its cause as its
-    // source, also behind a wrapper that is transparent.
-    const LONGEST_CHAIN: usize = 128;
-    if OpenCause::is_cause(error) {
-        return true;
-    }
-    let chain = std::iter::successors(error.source(), |error| (*error).source());
-    chain
-        .take(LONGEST_CHAIN)
-        .any(|error| error.is::<OpenCause>() || error.is::<CircuitBreakerOpenError>())
+    OpenCause::is_cause(error)
+        || error.source().is_some_and(|source| OpenCause::find(source).is_some())
 }
 
 #[cfg(test)]

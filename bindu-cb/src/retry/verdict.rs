@@ -1,7 +1,12 @@
 //! What an attempt's result means, and who decides it.
 
+use std::any::type_name;
+use std::future::Future;
 use std::io;
 use std::time::Duration;
+
+use crate::breaker::CircuitBreaker;
+use crate::error::CallError;
 
 /// What an attempt's result means to the loop and to the circuit.
 ///
@@ -109,5 +114,51 @@ impl From<Verdict> for Judgement {
             Verdict::Ignored => (Retry::No, Recorded::Nothing),
         };
         Self { retry, recorded }
+    }
+}
+
+/// Here and not with the circuit, which knows outcomes and no verdicts.
+impl CircuitBreaker {
+    /// As [`call`](Self::call), with `verdict` to say what the result means to the circuit. The
+    /// result itself is returned as it is.
+    ///
+    /// ```
+    /// use bindu_cb::{CircuitBreaker, Classify, Verdict};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// let circuit = CircuitBreaker::new("call-with", Default::default());
+    /// let missing = || async { Err::<(), _>(std::io::Error::from(std::io::ErrorKind::NotFound)) };
+    /// let verdict = |result: &Result<_, std::io::Error>| match result {
+    ///     Ok(()) => Verdict::Success,
+    ///     Err(error) => error.classify(),
+    /// };
+    /// assert!(circuit.call_with(missing, verdict).await.is_err());
+    /// assert_eq!(circuit.snapshot().calls.success, 1, "the service has answered");
+    /// # })
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`call`](Self::call).
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`call`](Self::call).
+    pub async fn call_with<T, E, Fut>(
+        &self,
+        f: impl FnOnce() -> Fut,
+        verdict: impl FnOnce(&Result<T, E>) -> Verdict,
+    ) -> Result<T, CallError<E>>
+    where
+        Fut: Future<Output = Result<T, E>>,
+    {
+        let permit = self.try_acquire()?;
+        let result = f().await;
+        match verdict(&result) {
+            Verdict::Success | Verdict::Permanent => permit.success(),
+            Verdict::Transient | Verdict::Throttled(_) => permit.failure_as(type_name::<E>()),
+            Verdict::Ignored => permit.ignore(),
+        }
+        result.map_err(CallError::Inner)
     }
 }
