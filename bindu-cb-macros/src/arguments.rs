@@ -11,7 +11,10 @@ use syn::{
     visit_mut::{self, VisitMut},
 };
 
-use crate::body::{Frame, Names, Shape};
+use crate::{
+    body::{Frame, Names, Shape},
+    ret::Lifetimes,
+};
 
 /// What an attempt begins with, before the user's statements.
 #[derive(Default)]
@@ -29,8 +32,18 @@ pub(crate) struct Arguments {
 pub(crate) struct Touch {
     pub(crate) cfgs: Vec<Attribute>,
     pub(crate) name: Ident,
-    /// Whether the binding is a `&mut`, and what it points to is meant.
-    pub(crate) pointee: bool,
+    pub(crate) how: How,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum How {
+    /// The binding itself, which is made `mut` where it stands.
+    Binding,
+    /// What the binding, a `&mut`, points to.
+    Pointee,
+    /// A binding of the same name in front of the loop: a pattern may bind by reference, where
+    /// `mut` would mean something else.
+    Rebound,
 }
 
 /// A binding that an attempt makes for itself.
@@ -64,27 +77,42 @@ pub(crate) struct Use<'a> {
     pub(crate) clone: &'a [Ident],
     /// Whether the body may run more than once.
     pub(crate) retries: bool,
-    /// Whether what the function returns may borrow from an argument.
-    pub(crate) borrows: bool,
+    pub(crate) returned: &'a Lifetimes,
 }
 
 impl Arguments {
     /// Moves each `mut` of the signature (or of `async_trait`'s copies of it) to where it belongs.
     pub(crate) fn prepare(sig: &mut Signature, frame: Option<&mut Frame>, usage: &Use<'_>) -> Self {
-        let mut pass =
-            Pass { usage, cfgs: Vec::new(), looks: Looks::Unknown, found: Self::default() };
+        let mut pass = Pass {
+            usage,
+            cfgs: Vec::new(),
+            looks: Looks::Unknown,
+            may_be_returned: false,
+            found: Self::default(),
+        };
+        let borrowed_self = sig
+            .receiver()
+            .is_some_and(|receiver| !matches!(receiver_looks(receiver), Looks::Owned));
+        let sources: Vec<_> = sig
+            .inputs
+            .iter()
+            .map(|input| usage.returned.may_come_from(input, borrowed_self))
+            .collect();
         let moved_in = frame.filter(|frame| frame.shape == Shape::AsyncTrait);
         let copied = moved_in.is_some();
         if let Some(frame) = moved_in {
             frame.at(|stmts, index| {
                 for stmt in &mut stmts[..index] {
                     if let Stmt::Local(local) = stmt {
+                        // There every lifetime has a name of its own, and none is left to see here.
+                        pass.may_be_returned = usage.returned.any();
                         pass.copy(local, sig);
                     }
                 }
             });
         }
-        for input in &mut sig.inputs {
+        for (input, may_be_returned) in sig.inputs.iter_mut().zip(sources) {
+            pass.may_be_returned = may_be_returned;
             match input {
                 FnArg::Receiver(receiver) if !copied => pass.receiver(receiver),
                 FnArg::Typed(arg) if !copied || looks(&arg.ty) != Looks::Owned => {
@@ -102,6 +130,8 @@ struct Pass<'a> {
     usage: &'a Use<'a>,
     cfgs: Vec<Attribute>,
     looks: Looks,
+    /// Whether what the function returns may borrow from the argument at hand.
+    may_be_returned: bool,
     found: Arguments,
 }
 
@@ -173,6 +203,7 @@ impl Pass<'_> {
             return;
         }
         let looks = if pat.subpat.is_some() { Looks::Unknown } else { self.looks };
+        let made_fresh = pat.mutability.is_some() && self.usage.retries;
         let cloned = self.usage.retries && self.usage.clone.contains(&pat.ident);
         let given = pat.mutability;
         if self.usage.retries {
@@ -193,6 +224,8 @@ impl Pass<'_> {
                 pat.mutability = None;
             }
         }
+        // A `mut` binding of a pattern is one by value.
+        let looks = if made_fresh && looks == Looks::Unknown { Looks::Owned } else { looks };
         if self.touch(&pat.ident, looks) && looks == Looks::Owned && pat.mutability.is_none() {
             pat.mutability = Some(Token![mut](Span::mixed_site()));
         }
@@ -201,26 +234,28 @@ impl Pass<'_> {
     /// Notes that a binding is to be captured by `&mut`, if that is so.
     fn touch(&mut self, name: &Ident, looks: Looks) -> bool {
         let text = name.to_string();
-        let wanted = match looks {
-            Looks::Owned => true,
-            // A borrow of what it points to, returned, would have to outlive the attempt.
-            Looks::Mutable => !self.usage.borrows,
-            Looks::Shared | Looks::Unknown => false,
+        let how = match looks {
+            Looks::Owned => How::Binding,
+            Looks::Mutable => How::Pointee,
+            Looks::Unknown => How::Rebound,
+            Looks::Shared => return false,
         };
+        // A borrow of what it points to, returned, would have to outlive the attempt.
+        if how != How::Binding && self.may_be_returned {
+            return false;
+        }
         // An argument that the body does not use must still be reported as unused; and what looks
         // like a binding, but begins with a capital, may be a constant or a unit struct.
         let is_self = text == "self" || text == "__self";
         let used = self.usage.mentioned.contains(&text);
-        let binding = is_self || text.starts_with(char::is_lowercase) || text.starts_with("r#");
-        if !(wanted && used && binding) {
+        let binding = is_self
+            || text.starts_with(|c: char| c.is_lowercase() || c == '_')
+            || text.starts_with("r#");
+        if !(used && binding) {
             return false;
         }
         let cfgs = self.cfgs.clone();
-        self.found.touches.push(Touch {
-            cfgs,
-            name: name.clone(),
-            pointee: looks == Looks::Mutable,
-        });
+        self.found.touches.push(Touch { cfgs, name: name.clone(), how });
         true
     }
 }

@@ -4,7 +4,7 @@ use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use quote::{ToTokens as _, TokenStreamExt as _, quote, quote_spanned};
 
 use crate::{
-    arguments::{Fresh, Source, Touch},
+    arguments::{Fresh, How, Source, Touch},
     model::Model,
     site,
 };
@@ -98,10 +98,12 @@ impl<'a> Expansion<'a> {
         let ret = &self.model.ret;
         let (p, ty) = (self.private(ret.span), &ret.ty);
         let tag = quote_spanned!(at(ret.span)=> #p::tag::<#ty, _, _>());
+        let rebound = self.model.arguments.touches.iter().filter_map(rebind);
         let run = if self.model.which.retries() { self.retry() } else { self.once() };
         ours! {
             #static_site
             let __tag = #tag;
+            #(#rebound)*
             #run
         }
     }
@@ -226,7 +228,7 @@ impl<'a> Expansion<'a> {
     fn touch(&self, touch: &Touch) -> TokenStream {
         let (name, cfgs) = (&touch.name, &touch.cfgs);
         let (span, p) = (at(name.span()), self.private(name.span()));
-        let deref = touch.pointee.then(|| quote_spanned!(span=> *));
+        let deref = (touch.how == How::Pointee).then(|| quote_spanned!(span=> *));
         quote_spanned!(span=> #(#cfgs)* if false { #p::touch(&mut #deref #name); })
     }
 
@@ -263,6 +265,11 @@ fn private(model: &Model, span: Span) -> TokenStream {
         tokens.append(token);
     }
     quote_spanned!(at(span)=> #tokens::__private)
+}
+
+fn rebind(Touch { cfgs, name, how }: &Touch) -> Option<TokenStream> {
+    let span = at(name.span());
+    (*how == How::Rebound).then(|| quote_spanned!(span=> #(#cfgs)* let mut #name = #name;))
 }
 
 /// Statements of the user in braces of ours, which no lint about braces looks at.

@@ -65,7 +65,7 @@ impl Model {
             mentioned: if body.frame.is_some() { Names::of(&body.statements) } else { names },
             clone: &options.clone,
             retries: which.retries(),
-            borrows: ret.borrows(),
+            returned: &ret.lifetimes(&function.sig),
         };
         let arguments = Arguments::prepare(&mut function.sig, body.frame.as_mut(), &usage);
         check_arguments(which, &options, &arguments, &mut errors);

@@ -3,7 +3,7 @@
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{ToTokens as _, quote_spanned};
 use syn::{
-    GenericArgument, Ident, PathArguments, ReturnType, Signature, Token, Type, TypeInfer,
+    FnArg, GenericArgument, Ident, PathArguments, ReturnType, Signature, Token, Type, TypeInfer,
     TypeTuple,
     punctuated::Punctuated,
     spanned::Spanned,
@@ -53,9 +53,36 @@ impl Return {
         witness(&self.ty, self.span)
     }
 
-    /// Whether the value may borrow from an argument.
-    pub(crate) fn borrows(&self) -> bool {
-        has_lifetime(self.ty.to_token_stream())
+    /// The lifetimes that the value shows.
+    pub(crate) fn lifetimes(&self, sig: &Signature) -> Lifetimes {
+        let bounded = sig.generics.where_clause.is_some()
+            || sig.generics.lifetimes().any(|lifetime| !lifetime.bounds.is_empty());
+        Lifetimes { names: lifetimes(self.ty.to_token_stream()), bounded }
+    }
+}
+
+/// The lifetimes in a return type, `_` for each that is left out.
+pub(crate) struct Lifetimes {
+    names: Vec<String>,
+    /// Whether one lifetime may stand for another.
+    bounded: bool,
+}
+
+impl Lifetimes {
+    pub(crate) fn any(&self) -> bool {
+        !self.names.is_empty()
+    }
+
+    /// Whether what is returned may borrow from an argument.
+    pub(crate) fn may_come_from(&self, input: &FnArg, borrowed_self: bool) -> bool {
+        let is_self = matches!(input, FnArg::Receiver(_));
+        let own = lifetimes(input.to_token_stream());
+        self.names.iter().any(|name| match name.as_str() {
+            "static" => false,
+            // Left out, it is the receiver's if that is a reference.
+            "_" => is_self || !borrowed_self,
+            name => self.bounded || own.iter().any(|own| own == name),
+        })
     }
 }
 
@@ -96,10 +123,24 @@ fn error_type(ty: &Type) -> Option<&Type> {
     }
 }
 
-fn has_lifetime(tokens: TokenStream) -> bool {
-    tokens.into_iter().any(|token| match token {
-        TokenTree::Punct(punct) => matches!(punct.as_char(), '&' | '\''),
-        TokenTree::Group(group) => has_lifetime(group.stream()),
-        _ => false,
-    })
+/// The names of the lifetimes in a type, `_` for each reference without one.
+fn lifetimes(tokens: TokenStream) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut tokens = tokens.into_iter().peekable();
+    while let Some(token) = tokens.next() {
+        match token {
+            TokenTree::Punct(punct) if punct.as_char() == '\'' => {
+                names.extend(tokens.next().map(|name| name.to_string()));
+            }
+            TokenTree::Punct(punct) if punct.as_char() == '&' => {
+                let is_named = |next: &TokenTree| matches!(next, TokenTree::Punct(punct) if punct.as_char() == '\'');
+                if !tokens.peek().is_some_and(is_named) {
+                    names.push("_".to_owned());
+                }
+            }
+            TokenTree::Group(group) => names.extend(lifetimes(group.stream())),
+            _ => {}
+        }
+    }
+    names
 }

@@ -165,6 +165,9 @@ impl OpenCause {
     /// The text of the failure that opened the circuit. `None` if it was opened by hand, or if it
     /// has opened several times since, or no longer exists.
     pub fn last_failure(&self) -> Option<String> {
+        if self.reason == OpenReason::Forced {
+            return None;
+        }
         let opening = self.name.recall(self.circuit, self.generation)?;
         opening.last_failure.as_deref().map(str::to_owned)
     }
@@ -198,20 +201,21 @@ impl fmt::Debug for OpenCause {
     }
 }
 
+/// By its address a bare cause is known where it may borrow and cannot be downcast. A static,
+/// because a constant may have several.
+static CAUSE_MARK: &str = "the cause of an open circuit breaker";
+
 impl Error for OpenCause {
     fn description(&self) -> &str {
-        Self::MARK
+        CAUSE_MARK
     }
 }
 
 impl OpenCause {
-    /// By this a bare cause is known where it may borrow and cannot be downcast.
-    const MARK: &str = "the cause of an open circuit breaker";
-
     /// Whether an error is a cause. Only for errors that may borrow; others are downcast.
     #[expect(deprecated, reason = "the only other thing that every error can be asked is its text")]
     pub(crate) fn is_cause<'e>(error: &'e (dyn Error + 'e)) -> bool {
-        std::ptr::eq(error.description(), Self::MARK)
+        std::ptr::eq(error.description(), CAUSE_MARK)
     }
 }
 

@@ -106,22 +106,26 @@ pub(crate) struct Listeners {
 
 impl Listeners {
     pub(crate) fn add(self: &Arc<Self>, listener: impl Listener) -> Subscription {
+        // Relaxed: any number that nobody else has.
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         self.list.write().unwrap_or_else(PoisonError::into_inner).push((id, Arc::new(listener)));
         Subscription { id, listeners: Arc::downgrade(self) }
     }
 
-    /// Tells the log, then every listener. The caller holds no lock.
+    /// Tells the log, then every listener. The caller holds no lock. Never panics: the circuit's
+    /// other events wait for its return.
     pub(crate) fn tell(&self, event: &Event) {
         let listeners = self.list.read().unwrap_or_else(PoisonError::into_inner).clone();
         // AssertUnwindSafe: of what a panic may leave half done, we look at nothing.
         let _ = catch_unwind(AssertUnwindSafe(|| log(event)));
         for (_, listener) in listeners {
             if catch_unwind(AssertUnwindSafe(|| listener.on_event(event))).is_err() {
-                tracing::error!(
-                    operation = event.operation,
-                    "a circuit breaker listener panicked; the circuit is not affected"
-                );
+                let _ = catch_unwind(AssertUnwindSafe(|| {
+                    tracing::error!(
+                        operation = event.operation,
+                        "a circuit breaker listener panicked; the circuit is not affected"
+                    );
+                }));
             }
         }
     }

@@ -55,7 +55,9 @@ impl Operation {
         &self.core.circuit
     }
 
-    /// Calls `f` until it succeeds or the attempts are used up; every `Err` is transient.
+    /// Calls `f` until it succeeds or the attempts are used up; every `Err` is transient, since
+    /// nothing is known of `E`. Where it has a meaning, or may be an inner circuit's rejection, use
+    /// [`call_with`](Self::call_with).
     ///
     /// # Errors
     ///
@@ -155,9 +157,12 @@ where
     }
 }
 
-/// Runs `f` in a retry loop with exactly these settings, behind the circuit of `name`.
+/// Runs `f` in a retry loop with these settings, behind the circuit of `name`. Every `Err` is
+/// transient: for errors that are not, see [`Operation::call_with`].
 ///
-/// The circuit has the settings of the registry and is asked if it is `enabled` there.
+/// `options` stand where an attribute's keys stand: only settings of the operation itself, in the
+/// environment or in code, are stronger. The circuit has the settings of the registry and is asked
+/// if it is `enabled` there.
 ///
 /// ```
 /// use bindu_cb::{RetrySettings, execute_with_retry};
@@ -188,6 +193,6 @@ where
         tracing::error!(operation = name, %error, "retry settings out of range");
     }
     let registry = registry::current();
-    let core = Core::with_policy(registry.circuit(name), options.clamped(), &registry);
-    run(&Arc::new(core), f, transient_errors).await
+    let core = registry.unlisted(name, &options.clamped());
+    run(&core, f, transient_errors).await
 }

@@ -3,16 +3,17 @@
 mod state;
 
 use std::collections::HashSet;
+use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 use crate::breaker::{CircuitBreaker, Snapshot};
 use crate::event::{Listener, Listeners, Subscription};
 use crate::name::Name;
-use crate::operation::{Core, Origin};
+use crate::operation::{Core, Origin, Preset};
 #[cfg(feature = "test-util")]
 use crate::settings::Switches;
-use crate::settings::{Settings, kind_of, mangle};
+use crate::settings::{Given, RetrySettings, Settings, kind_of, mangle};
 use state::{Entry, Notice, State, warnings};
 
 /// The circuits of the process, their settings and their listeners. There is one, [`registry`];
@@ -40,7 +41,8 @@ pub fn registry() -> &'static Registry {
 }
 
 /// The circuit of an operation, made from the settings if it is new. The same name gives the same
-/// circuit, from any thread.
+/// circuit, from any thread. What the attributes of the operation's functions give it is in force
+/// from their first call on.
 ///
 /// ```
 /// let circuit = bindu_cb::get_circuit_breaker("storage:docs");
@@ -186,6 +188,22 @@ impl Inner {
         self.write(|state, notices| Arc::clone(&self.entry(state, name, notices).circuit))
     }
 
+    /// A function that is called once and listed nowhere.
+    #[track_caller]
+    pub(crate) fn unlisted(self: &Arc<Self>, name: &str, options: &RetrySettings) -> Arc<Core> {
+        let origin = Origin {
+            preset: Preset::OfKind,
+            once: false,
+            may_time_out: true,
+            given: Given::of(options, Location::caller()),
+            at: Location::caller(),
+            derived_in: None,
+        };
+        let circuit = self.circuit(name);
+        let registry = Arc::downgrade(self);
+        Arc::new(Core::new(circuit, origin, registry, &self.settings()))
+    }
+
     /// A guarded function, with its circuit.
     pub(crate) fn register(self: &Arc<Self>, name: &str, origin: Origin) -> Arc<Core> {
         self.write(|state, notices| {
@@ -242,6 +260,9 @@ impl Inner {
     }
 
     fn settings(&self) -> Arc<Settings> {
+        if let Some(settings) = &self.read().settings {
+            return Arc::clone(settings);
+        }
         self.write(|state, notices| self.ensure_settings(state, notices))
     }
 
@@ -304,9 +325,9 @@ impl Inner {
 
     fn unmatched_variables(&self) -> Vec<String> {
         let settings = self.settings();
-        let state = self.read();
+        let names: Vec<_> = self.read().entries.keys().copied().collect();
         let mut scopes: HashSet<String> =
-            state.entries.keys().flat_map(|op| [mangle(op), mangle(kind_of(op))]).collect();
+            names.iter().flat_map(|op| [mangle(op), mangle(kind_of(op))]).collect();
         if !scopes.is_empty() {
             // The variables of all operations are read by any.
             scopes.insert(String::new());
@@ -315,6 +336,7 @@ impl Inner {
     }
 
     pub(crate) fn warn_if_all_disabled(&self) {
+        // Relaxed: of two that come at once the swap lets one through.
         if self.told_all_disabled.load(Ordering::Relaxed)
             || self.read().entries.values().any(|entry| entry.circuit.is_enabled())
             || self.told_all_disabled.swap(true, Ordering::Relaxed)

@@ -276,3 +276,16 @@ async fn an_operation_inside_an_attribute_is_an_inner_call_alike() {
     assert!(matches!(through_an_operation(&mut asked).await, Err(CallError::Open(_))));
     assert_eq!((asked, outcomes()), (1, (0, 0, 1)));
 }
+
+#[test]
+fn the_types_that_can_be_a_rejection_say_so_themselves() {
+    use bindu_cb::{Classify as _, Verdict};
+
+    let circuit =
+        bindu_cb::CircuitBreaker::new("inner", bindu_cb::CircuitBreakerSettings::default());
+    circuit.force_open();
+    let open = circuit.try_acquire().unwrap_err();
+    assert_eq!(open.classify(), Verdict::Ignored);
+    assert_eq!(std::io::Error::from(open.clone()).classify(), Verdict::Ignored);
+    assert_eq!(bindu_cb::CallError::<std::io::Error>::from(open).classify(), Verdict::Ignored);
+}

@@ -172,3 +172,14 @@ async fn the_wait_is_drawn_once_and_from_the_whole_range() {
     }
     assert!(shortest < secs(20) && longest > secs(25), "{shortest:?} to {longest:?}");
 }
+
+#[test]
+fn what_opened_it_before_is_no_reason_of_a_circuit_that_is_forced_open() {
+    let circuit = circuit(1);
+    trip(&circuit);
+    circuit.reset();
+    circuit.force_open();
+    let open = circuit.try_acquire().unwrap_err();
+    let cause = open.source().unwrap().downcast_ref::<OpenCause>().unwrap();
+    assert_eq!((cause.reason(), cause.last_failure()), (OpenReason::Forced, None));
+}

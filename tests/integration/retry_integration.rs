@@ -659,10 +659,10 @@ async fn on_open_gives_a_value_instead_and_sees_the_arguments() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn execute_with_retry_has_exactly_the_settings_that_it_is_given() {
+async fn execute_with_retry_has_the_settings_that_it_is_given_and_none_of_the_kind() {
     let cb = bindu_cb::testing::isolate();
     let mut settings = Settings::default();
-    settings.operation("storage:executed").attempts(9).timeout(secs(1)).enabled(true);
+    settings.kind("storage").attempts(9).timeout(secs(1)).enabled(true);
     registry().configure(settings);
     let options = RetrySettings::default().attempts(4).min_wait(millis(100)).jitter(0.0);
     let attempts = Attempts::default();
@@ -992,4 +992,33 @@ async fn the_happy_path_does_not_even_ask_whether_tracing_is_on() {
     assert_eq!(asked.load(Ordering::Relaxed), 0);
     store(&Service::refusing(1)).await.unwrap();
     assert_eq!(asked.load(Ordering::Relaxed), 1, "before the wait");
+}
+
+#[tokio::test(start_paused = true)]
+async fn code_without_attributes_obeys_the_environment_and_a_test_all_the_same() {
+    let cb = bindu_cb::testing::isolate();
+    let attempts = std::cell::Cell::new(0);
+    let run = async || {
+        attempts.set(0);
+        let fails = || {
+            attempts.set(attempts.get() + 1);
+            async { Err::<(), _>("refused") }
+        };
+        let options = RetrySettings::default().attempts(3);
+        assert!(execute_with_retry("api:quotes", options, fails).await.is_err());
+        attempts.get()
+    };
+    assert_eq!(run().await, 3);
+
+    let variables = [("BINDU_CB_API_QUOTES_ATTEMPTS", "2"), ("BINDU_CB_API_ATTEMPTS", "7")];
+    registry().configure(Settings::default().with_variables(variables).unwrap());
+    assert_eq!(run().await, 2, "the operation's own variable, and not its kind's");
+
+    cb.attempts(1);
+    assert_eq!(run().await, 1);
+    cb.attempts(4);
+    cb.no_wait();
+    let began = tokio::time::Instant::now();
+    assert_eq!(run().await, 4);
+    assert_eq!(began.elapsed(), std::time::Duration::ZERO);
 }

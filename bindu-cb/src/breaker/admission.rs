@@ -88,7 +88,7 @@ impl CircuitBreaker {
         cold.since = now;
         let after = transition::half_open(open);
         // The lease is taken before anybody can see that there are leases to be had.
-        let claimed = self.claim_locked(&mut cold, after.generation(), now);
+        let (claimed, _) = self.claim_locked(&mut cold, after.generation(), now);
         self.change(|word| (word == open).then_some(after));
         cold.events.push(self.event(open, after, Cause::Local));
         drop(cold);
@@ -102,7 +102,13 @@ impl CircuitBreaker {
         if self.word().generation() != word.generation() {
             return None;
         }
-        let claimed = self.claim_locked(&mut cold, word.generation(), now);
+        let (claimed, took_back) = self.claim_locked(&mut cold, word.generation(), now);
+        drop(cold);
+        if took_back {
+            // A probe that waits between two attempts is no longer one. Without the lock: wakers
+            // are foreign code.
+            self.changed.notify_waiters();
+        }
         Some(claimed.map_err(|until| (word, self.left_until(until, now))))
     }
 
@@ -111,19 +117,17 @@ impl CircuitBreaker {
         cold: &mut Cold,
         generation: Generation,
         now: Nanos,
-    ) -> Result<Ticket, Nanos> {
+    ) -> (Result<Ticket, Nanos>, bool) {
         let settings = &cold.settings.settings;
         let permits = settings.effective_half_open_permits();
         let (claim, took_back) = cold.leases.claim(permits, now, nanos(settings.probe_timeout));
+        // Relaxed: a hint, see `pass_gate`.
         self.gate.full_until.store(cold.leases.full_until(permits), Ordering::Relaxed);
-        if took_back {
-            // A probe that waits between two attempts is no longer one.
-            self.changed.notify_waiters();
-        }
-        match claim {
+        let claimed = match claim {
             Claim::Granted(lease) => Ok(Ticket { generation, role: Role::Probe(lease) }),
             Claim::Full(until) => Err(until),
-        }
+        };
+        (claimed, took_back)
     }
 
     /// For a loop that waits: the next change that could concern it. To be created *before*
@@ -159,6 +163,7 @@ impl CircuitBreaker {
                 Err(self.open_error(word, self.left_until(deadline, self.now())))
             }
             (CircuitState::HalfOpen, _) => {
+                // Relaxed: a hint, see `pass_gate`.
                 let until = self.gate.full_until.load(Ordering::Relaxed);
                 Err(self.open_error(word, self.left_until(until, self.now())))
             }

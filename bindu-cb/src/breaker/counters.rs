@@ -27,6 +27,7 @@ struct NumberLease(usize);
 
 impl NumberLease {
     fn take() -> Self {
+        // Relaxed: a guess, which the exchange below checks.
         let mut taken = TAKEN.load(Ordering::Relaxed);
         loop {
             let free = taken.trailing_ones() as usize;
@@ -101,11 +102,13 @@ impl Counters {
             // Relaxed: only this thread writes here, and a reader wants no more than a recent value.
             counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         } else {
+            // Relaxed: a count, of which nothing else depends.
             counter.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     pub(crate) fn total(&self) -> CallCounts {
+        // Relaxed: figures at rest are exact; while calls go on they are those of some moment.
         let sum = |outcome: Outcome| {
             self.0.iter().map(|cell| cell.0[outcome as usize].load(Ordering::Relaxed)).sum()
         };

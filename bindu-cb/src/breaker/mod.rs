@@ -198,6 +198,7 @@ impl CircuitBreaker {
         let word = self.word();
         let state = word.state();
         let count_in = |of: CircuitState| if state == of { word.count() } else { 0 };
+        // Relaxed: stored under the lock that is held.
         let deadline = self.gate.deadlines[word.generation().slot()].load(Ordering::Relaxed);
         let snapshot = Snapshot {
             operation: self.name(),
@@ -228,7 +229,8 @@ impl CircuitBreaker {
         self.admit(self.mode()).map(|ticket| Permit::new(self, ticket))
     }
 
-    /// Runs one call: every `Err` is a failure.
+    /// Runs one call: every `Err` is a failure, since nothing is known of `E`. Where it has a
+    /// meaning, or may be an inner circuit's rejection, use [`call_with`](Self::call_with).
     ///
     /// # Errors
     ///
@@ -294,6 +296,7 @@ impl CircuitBreaker {
     pub(crate) fn apply(&self, settings: Resolved<CircuitBreakerSettings>) {
         let mut cold = self.cold();
         let inner = &settings.settings;
+        // Relaxed, all three: settings and a hint, not messages.
         self.gate.mode.store(Mode::of(inner).0, Ordering::Relaxed);
         self.gate.failure_threshold.store(inner.failure_threshold, Ordering::Relaxed);
         let full_until = cold.leases.full_until(inner.effective_half_open_permits());
@@ -342,6 +345,7 @@ impl CircuitBreaker {
     }
 
     fn last_wait(&self) -> Nanos {
+        // Relaxed: the word, loaded before, has acquired it.
         self.gate.last_wait.load(Ordering::Relaxed)
     }
 

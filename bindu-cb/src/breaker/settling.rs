@@ -124,6 +124,7 @@ impl CircuitBreaker {
         let held = word.generation() == ticket.generation && cold.leases.give_back(lease, now);
         if word.generation() == ticket.generation {
             let permits = cold.settings.settings.effective_half_open_permits();
+            // Relaxed: a hint, see `pass_gate`.
             self.gate.full_until.store(cold.leases.full_until(permits), Ordering::Relaxed);
         }
         if !held {
@@ -152,7 +153,9 @@ impl CircuitBreaker {
             }
         }
         drop(cold);
-        self.announce();
+        if matches!(step, Step::Change(_)) {
+            self.announce();
+        }
         true
     }
 
@@ -177,6 +180,7 @@ impl CircuitBreaker {
         // one comes before the swap.
         self.gate.deadlines[after.generation().slot()]
             .store(now.saturating_add(nanos(wait)), Ordering::Release);
+        // Relaxed: the swap below releases it, and who sees its word sees it, too.
         self.gate.last_wait.store(nanos(wait), Ordering::Relaxed);
         let failures = match before.state() {
             // There the count is that of the probes' successes.
@@ -226,6 +230,7 @@ impl CircuitBreaker {
 
     fn thresholds(&self) -> Thresholds {
         Thresholds {
+            // Relaxed: a setting; an outcome takes the old one or the new one.
             failures: self.gate.failure_threshold.load(Ordering::Relaxed),
             // Only probes ask, and they have the settings at hand.
             successes: 1,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::breaker::{CircuitBreaker, FunctionSnapshot};
 use crate::registry::Inner;
-use crate::settings::{Given, Resolved, RetrySettings, Settings, Source, kind_of};
+use crate::settings::{Given, Resolved, RetrySettings, Settings, kind_of};
 
 /// Which kind's presets a function starts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,28 +98,6 @@ impl Core {
         }
     }
 
-    /// A policy of its own, outside the registry's settings.
-    #[track_caller]
-    pub(super) fn with_policy(
-        circuit: Arc<CircuitBreaker>,
-        settings: RetrySettings,
-        registry: &Arc<Inner>,
-    ) -> Self {
-        let origin = Origin {
-            preset: Preset::OfKind,
-            once: false,
-            may_time_out: true,
-            given: Vec::new(),
-            at: Location::caller(),
-            derived_in: None,
-        };
-        let core = Self::new(circuit, origin, Arc::downgrade(registry), &Settings::default());
-        let source = Source::Code("RetrySettings".to_owned());
-        let sources = Resolved::from_one_source(settings.clone(), RetrySettings::KEYS, &source);
-        core.install(Policy { settings, no_wait: false, sources });
-        core
-    }
-
     fn resolve(op: &str, origin: &Origin, settings: &Settings) -> Policy {
         let mut sources = settings.retry(op, origin.preset.values(op), &origin.given);
         if !origin.may_time_out {
@@ -171,6 +149,7 @@ impl Core {
 
     /// A call runs without protection: says so once, if nothing at all is protected (rule S5).
     pub(crate) fn note_disabled(&self) {
+        // Relaxed: told once or, by two calls at once, looked into twice.
         if !self.told_disabled.load(Ordering::Relaxed) {
             self.tell_disabled();
         }

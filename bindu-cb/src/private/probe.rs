@@ -2,9 +2,10 @@
 //!
 //! Method lookup strips one reference after the other from its receiver, `&&&Probe`, `&&Probe`,
 //! `&Probe`, and takes the first for which some trait in scope has the method: so the more specific
-//! a trait is, the more references it is implemented behind. Lookup looks at bounds, but not at lifetimes, which is why no bound here says
-//! `'static`: with one, an error that borrows would be accepted here and refused afterwards. The
-//! methods' names are mangled against blanket impls of a user's extension traits.
+//! a trait is, the more references it is implemented behind. Lookup looks at bounds, but not at
+//! lifetimes, which is why no bound here says `'static`: with one, an error that borrows would be
+//! accepted here and refused afterwards. The methods' names are mangled against blanket impls of a
+//! user's extension traits.
 
 use std::error::Error;
 use std::fmt;

@@ -6,7 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use crate::breaker::CircuitBreaker;
-use crate::error::CallError;
+use crate::error::{AttemptTimeoutError, CallError, CircuitBreakerOpenError, OpenCause};
 
 /// What an attempt's result means to the loop and to the circuit.
 ///
@@ -61,10 +61,11 @@ pub trait Classify {
 
 impl Classify for io::Error {
     /// Connections that broke or could not be made, time limits and interruptions are transient;
-    /// everything else is permanent.
+    /// the rejection by an inner circuit is ignored; everything else is permanent.
     fn classify(&self) -> Verdict {
         use io::ErrorKind as Kind;
         match self.kind() {
+            _ if OpenCause::find(self).is_some() => Verdict::Ignored,
             Kind::ConnectionRefused
             | Kind::ConnectionReset
             | Kind::ConnectionAborted
@@ -78,6 +79,28 @@ impl Classify for io::Error {
             | Kind::WouldBlock
             | Kind::Interrupted => Verdict::Transient,
             _ => Verdict::Permanent,
+        }
+    }
+}
+
+impl Classify for CircuitBreakerOpenError {
+    fn classify(&self) -> Verdict {
+        Verdict::Ignored
+    }
+}
+
+impl Classify for AttemptTimeoutError {
+    fn classify(&self) -> Verdict {
+        Verdict::Transient
+    }
+}
+
+impl<E: Classify> Classify for CallError<E> {
+    fn classify(&self) -> Verdict {
+        match self {
+            Self::Open(open) => open.classify(),
+            Self::Timeout(timeout) => timeout.classify(),
+            Self::Inner(error) => error.classify(),
         }
     }
 }

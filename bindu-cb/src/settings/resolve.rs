@@ -78,6 +78,12 @@ pub(crate) struct Given {
 }
 
 impl Given {
+    /// All settings of a loop, those that are not set included.
+    pub(crate) fn of(settings: &RetrySettings, at: &'static Location<'static>) -> Vec<Self> {
+        let given = |key: &Key| Self { key: *key, value: settings.value(*key), at };
+        RetrySettings::KEYS.iter().map(given).collect()
+    }
+
     pub(crate) fn all(overrides: &Overrides, at: &'static Location<'static>) -> Vec<Self> {
         let given = |key: &Key| Some(Self { key: *key, value: overrides.get(*key)?, at });
         Key::ALL.iter().filter_map(given).collect()

@@ -55,6 +55,39 @@ async fn once(mut value: Cell<u32>, other: Cell<u32>) -> io::Result<u32> {
     Ok(value.get())
 }
 
+struct Pair {
+    first: Cell<u32>,
+    second: Cell<u32>,
+}
+
+#[retry_storage_operation]
+async fn in_a_struct(Pair { first, second }: Pair) -> io::Result<u32> {
+    first.set(second.get());
+    tokio::task::yield_now().await;
+    Ok(first.get())
+}
+
+type Borrowed<'a> = &'a Pair;
+
+// The pattern binds by reference, which only the type's alias says.
+#[retry_storage_operation]
+async fn in_a_borrowed_struct(Pair { first, .. }: Borrowed<'_>) -> io::Result<u32> {
+    Ok(first.get())
+}
+
+#[retry_storage_operation]
+async fn beside_what_is_returned<'a>(name: &'a str, count: &mut Cell<u32>) -> io::Result<&'a str> {
+    count.set(count.get() + 1);
+    tokio::task::yield_now().await;
+    Ok(name)
+}
+
+#[retry_storage_operation]
+async fn with_an_underscore(_count: Cell<u32>) -> io::Result<u32> {
+    tokio::task::yield_now().await;
+    Ok(_count.get())
+}
+
 struct Local(Cell<u32>);
 
 impl Local {
@@ -113,6 +146,10 @@ fn main() {
     is_send(behind_mut(&mut Cell::new(1)));
     is_send(cloned(RefCell::new(1)));
     is_send(once(Cell::new(1), Cell::new(2)));
+    is_send(in_a_struct(Pair { first: Cell::new(1), second: Cell::new(2) }));
+    is_send(beside_what_is_returned("", &mut Cell::new(1)));
+    is_send(with_an_underscore(Cell::new(1)));
+    drop(in_a_borrowed_struct(&Pair { first: Cell::new(1), second: Cell::new(2) }));
     is_send(Local(Cell::new(1)).by_mut());
     is_send(Local(Cell::new(1)).by_value());
     is_send(Box::new(Local(Cell::new(1))).once());
