@@ -60,7 +60,7 @@ struct Pair {
     second: Cell<u32>,
 }
 
-#[retry_storage_operation]
+#[retry_with_breaker(op = "send")]
 async fn in_a_struct(Pair { first, second }: Pair) -> io::Result<u32> {
     first.set(second.get());
     tokio::task::yield_now().await;
@@ -70,19 +70,19 @@ async fn in_a_struct(Pair { first, second }: Pair) -> io::Result<u32> {
 type Borrowed<'a> = &'a Pair;
 
 // The pattern binds by reference, which only the type's alias says.
-#[retry_storage_operation]
+#[retry_with_breaker(op = "send")]
 async fn in_a_borrowed_struct(Pair { first, .. }: Borrowed<'_>) -> io::Result<u32> {
     Ok(first.get())
 }
 
-#[retry_storage_operation]
+#[retry_with_breaker(op = "send")]
 async fn beside_what_is_returned<'a>(name: &'a str, count: &mut Cell<u32>) -> io::Result<&'a str> {
     count.set(count.get() + 1);
     tokio::task::yield_now().await;
     Ok(name)
 }
 
-#[retry_storage_operation]
+#[retry_with_breaker(op = "send")]
 async fn with_an_underscore(_count: Cell<u32>) -> io::Result<u32> {
     tokio::task::yield_now().await;
     Ok(_count.get())
