@@ -125,11 +125,7 @@ impl Parser<'_> {
     }
 
     fn unknown(&self, name: &str) -> String {
-        let fits = |key: &&Key| match key.scope {
-            Scope::All => true,
-            Scope::Retry => self.which.retries(),
-            Scope::Window => false,
-        };
+        let fits = |key: &&Key| key.scope == Scope::All || self.which.retries();
         let keys: Vec<_> = KEYS.iter().filter(fits).map(|key| key.name).collect();
         let hint = match key::nearest(name, &keys) {
             Some(key) => format!("; did you mean `{key}`?"),

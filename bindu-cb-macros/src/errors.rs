@@ -19,10 +19,6 @@ impl Errors {
         result.map_err(|error| self.push(error)).ok()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_none()
-    }
-
     /// The value, if nothing was wrong.
     pub(crate) fn finish<T>(self, result: syn::Result<T>) -> syn::Result<T> {
         match (self.0, result) {

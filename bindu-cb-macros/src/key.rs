@@ -30,8 +30,6 @@ pub(crate) enum Form {
 pub(crate) enum Scope {
     /// On every attribute.
     All,
-    /// On every attribute, once there are sliding windows.
-    Window,
     /// On those that retry.
     Retry,
 }
@@ -68,11 +66,11 @@ pub(crate) static KEYS: [Key; 34] = [
     setting("recovery_multiplier", MULTIPLIER, Scope::All),
     setting("max_recovery_timeout", Kind::Duration, Scope::All),
     setting("recovery_jitter", JITTER, Scope::All),
-    setting("window", Kind::Window, Scope::Window),
-    setting("failure_rate", PERCENT, Scope::Window),
-    setting("slow_call_rate", PERCENT, Scope::Window),
-    setting("minimum_calls", POSITIVE, Scope::Window),
-    setting("slow_call", Kind::Duration, Scope::Window),
+    setting("window", Kind::Window, Scope::All),
+    setting("failure_rate", PERCENT, Scope::All),
+    setting("slow_call_rate", PERCENT, Scope::All),
+    setting("minimum_calls", POSITIVE, Scope::All),
+    setting("slow_call", Kind::Duration, Scope::All),
     setting("count", COUNT, Scope::All),
     setting("on_cancel", ON_CANCEL, Scope::All),
     setting("attempts", POSITIVE, Scope::Retry),

@@ -11,7 +11,6 @@ use crate::{
     body::{Body, Names},
     errors::Errors,
     function::Function,
-    key::Scope,
     ret::Return,
     value::{Value, Window},
 };
@@ -69,7 +68,6 @@ impl Model {
         };
         let arguments = Arguments::prepare(&mut function.sig, body.frame.as_mut(), &usage);
         check_arguments(which, &options, &arguments, &mut errors);
-        check_available(&options, &mut errors);
 
         let op = name(which, options.op, &function.sig);
         let Options { settings, hooks, runtime, .. } = options;
@@ -121,20 +119,6 @@ fn check_settings(options: &Options, errors: &mut Errors) {
         let message = "`failure_threshold` counts failures in a row, and `window` is given in \
                        place of that: leave one of them out";
         errors.push(Error::new(threshold.span, message));
-    }
-}
-
-fn check_available(options: &Options, errors: &mut Errors) {
-    // Whoever has other errors to mend learns this one in the end.
-    if !errors.is_empty() {
-        return;
-    }
-    for setting in options.settings.iter().filter(|setting| setting.key.scope == Scope::Window) {
-        let message = format!(
-            "`{}` is not available yet: it comes with the sliding-window engine",
-            setting.key.name
-        );
-        errors.push(Error::new(setting.span, message));
     }
 }
 

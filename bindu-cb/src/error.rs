@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use crate::name::Name;
+use crate::name::{Name, Why};
 
 /// A call was turned away because the circuit of its operation is open.
 ///
@@ -179,10 +179,16 @@ impl fmt::Display for OpenCause {
         match self.reason {
             OpenReason::Forced => return f.write_str("forced open by hand"),
             OpenReason::ProbeFailed => f.write_str("opened again because a probe failed")?,
-            OpenReason::Failures => match opening.as_ref().map(|o| o.failures) {
-                None => f.write_str("opened because calls failed")?,
-                Some(1) => f.write_str("opened after 1 failure")?,
-                Some(failures) => write!(f, "opened after {failures} failures in a row")?,
+            OpenReason::Failures => match opening.as_ref().map(|o| o.why) {
+                None | Some(Why::Probe) => f.write_str("opened because calls failed")?,
+                Some(Why::FailuresInARow(1)) => f.write_str("opened after 1 failure")?,
+                Some(Why::FailuresInARow(n)) => write!(f, "opened after {n} failures in a row")?,
+                Some(Why::FailureRate { failures, calls }) => {
+                    write!(f, "opened because {failures} of {calls} calls failed")?;
+                }
+                Some(Why::SlowCallRate { slow, calls }) => {
+                    return write!(f, "opened because {slow} of {calls} calls were slow");
+                }
             },
         }
         match opening.and_then(|o| o.last_failure) {

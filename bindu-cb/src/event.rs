@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
-use crate::breaker::CircuitState;
+use crate::breaker::{CircuitState, WindowSnapshot};
 
 /// A circuit has changed its state.
 ///
@@ -30,8 +30,10 @@ pub struct Event {
     pub to: CircuitState,
     /// What brought the change about.
     pub cause: Cause,
-    /// Consecutive failures that led to it; zero unless it opened.
-    pub failures: u32,
+    /// Failures that led to it, in a row or in the window; zero unless it opened.
+    pub failures: u64,
+    /// What the sliding window held when it opened the circuit.
+    pub window: Option<WindowSnapshot>,
     /// The text of the failure that opened it.
     pub last_failure: Option<Arc<str>>,
     /// How long the circuit stays open; `None` unless it opened by itself.
@@ -164,11 +166,12 @@ impl fmt::Debug for Subscription {
 
 /// The listener that is always there.
 fn log(event: &Event) {
-    let Event { operation, from, to, cause, failures, last_failure, wait } = event;
+    let Event { operation, from, to, cause, failures, window, last_failure, wait } = event;
+    let (calls, slow) = (window.map(|w| w.calls), window.map(|w| w.slow));
     let last_failure = last_failure.as_deref();
     match to {
         CircuitState::Open | CircuitState::ForcedOpen => tracing::warn!(
-            operation, %from, %to, %cause, failures, last_failure, wait = wait.map(tracing::field::debug),
+            operation, %from, %to, %cause, failures, calls, slow, last_failure, wait = wait.map(tracing::field::debug),
             "circuit breaker opened"
         ),
         CircuitState::HalfOpen => {

@@ -64,7 +64,9 @@ mod attributes;
 #[cfg(feature = "macros")]
 pub use attributes::*;
 
-pub use breaker::{CallCounts, CircuitBreaker, CircuitState, FunctionSnapshot, Permit, Snapshot};
+pub use breaker::{
+    CallCounts, CircuitBreaker, CircuitState, FunctionSnapshot, Permit, Snapshot, WindowSnapshot,
+};
 pub use error::{
     AttemptTimeoutError, CallError, CircuitBreakerOpenError, OpenCause, OpenReason, SettingProblem,
     SettingsError,

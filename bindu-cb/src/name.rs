@@ -24,8 +24,17 @@ pub(crate) struct Opening {
     /// Circuits of one name exist side by side in tests; this tells them apart.
     pub(crate) circuit: u64,
     pub(crate) generation: u64,
-    pub(crate) failures: u32,
+    pub(crate) why: Why,
     pub(crate) last_failure: Option<Arc<str>>,
+}
+
+/// What was too much.
+#[derive(Clone, Copy)]
+pub(crate) enum Why {
+    FailuresInARow(u64),
+    FailureRate { failures: u64, calls: u64 },
+    SlowCallRate { slow: u64, calls: u64 },
+    Probe,
 }
 
 impl Name {
@@ -80,7 +89,7 @@ mod tests {
     use super::*;
 
     fn opening(circuit: u64, generation: u64) -> Opening {
-        Opening { circuit, generation, failures: 1, last_failure: None }
+        Opening { circuit, generation, why: Why::Probe, last_failure: None }
     }
 
     #[test]

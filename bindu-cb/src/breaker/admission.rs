@@ -1,5 +1,6 @@
 //! Who may run: the way in, and the way out for loops that wait while the circuit opens.
 
+use std::num::NonZero;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -8,8 +9,9 @@ use tokio::time::Instant;
 
 use super::leases::{Claim, Nanos};
 use super::permit::{Role, Ticket};
+use super::sync;
 use super::word::{Generation, Word};
-use super::{CircuitBreaker, CircuitState, Cold, Mode, Outcome, nanos, transition};
+use super::{CircuitBreaker, CircuitState, Cold, Mode, NEVER, Outcome, nanos, transition};
 use crate::error::{CircuitBreakerOpenError, OpenCause, OpenReason};
 use crate::event::Cause;
 
@@ -18,9 +20,18 @@ impl CircuitBreaker {
     pub(crate) fn admit(&self, mode: Mode) -> Result<Ticket, CircuitBreakerOpenError> {
         let word = self.word();
         match word.state() {
-            CircuitState::Closed | CircuitState::ForcedClosed => Ok(caller(word)),
+            CircuitState::Closed | CircuitState::ForcedClosed => {
+                Ok(self.ticket(word.generation(), Role::Caller))
+            }
             _ => self.admit_through_gate(mode),
         }
+    }
+
+    fn ticket(&self, generation: Generation, role: Role) -> Ticket {
+        // Relaxed: a setting.
+        let can_be_slow = self.gate.slow_call.load(Ordering::Relaxed) != NEVER;
+        let began = if can_be_slow { NonZero::new(self.now().max(1)) } else { None };
+        Ticket::new(generation, role, began)
     }
 
     #[inline(never)]
@@ -31,7 +42,7 @@ impl CircuitBreaker {
         };
         self.counters.add(Outcome::Rejected);
         if mode.dry_run() {
-            return Ok(Ticket { generation: word.generation(), role: Role::Shadow });
+            return Ok(self.ticket(word.generation(), Role::Shadow));
         }
         Err(self.open_error(word, retry_after))
     }
@@ -40,7 +51,9 @@ impl CircuitBreaker {
         loop {
             let word = self.word();
             match word.state() {
-                CircuitState::Closed | CircuitState::ForcedClosed => return Ok(caller(word)),
+                CircuitState::Closed | CircuitState::ForcedClosed => {
+                    return Ok(self.ticket(word.generation(), Role::Caller));
+                }
                 CircuitState::ForcedOpen => {
                     return Err((word, self.cold().settings.settings.recovery_timeout));
                 }
@@ -81,7 +94,7 @@ impl CircuitBreaker {
     /// The first call after the wait: makes the circuit half-open and is its first probe.
     fn half_open(&self, open: Word, now: Nanos) -> Option<Ticket> {
         let mut cold = self.cold();
-        if self.word() != open {
+        if self.word() != open && !sync::mutated("half_open_without_a_look") {
             return None;
         }
         cold.leases.clear();
@@ -89,7 +102,7 @@ impl CircuitBreaker {
         let after = transition::half_open(open);
         // The lease is taken before anybody can see that there are leases to be had.
         let (claimed, _) = self.claim_locked(&mut cold, after.generation(), now);
-        self.change(|word| (word == open).then_some(after));
+        self.change(|_| Some(after));
         cold.events.push(self.event(open, after, Cause::Local));
         drop(cold);
         self.announce();
@@ -124,7 +137,7 @@ impl CircuitBreaker {
         // Relaxed: a hint, see `pass_gate`.
         self.gate.full_until.store(cold.leases.full_until(permits), Ordering::Relaxed);
         let claimed = match claim {
-            Claim::Granted(lease) => Ok(Ticket { generation, role: Role::Probe(lease) }),
+            Claim::Granted(lease) => Ok(self.ticket(generation, Role::Probe(lease))),
             Claim::Full(until) => Err(until),
         };
         (claimed, took_back)
@@ -146,9 +159,9 @@ impl CircuitBreaker {
         ticket: Ticket,
     ) -> Result<Option<Instant>, CircuitBreakerOpenError> {
         let word = self.word();
-        match (word.state(), ticket.role) {
+        match (word.state(), ticket.role()) {
             (CircuitState::Closed | CircuitState::ForcedClosed, _) | (_, Role::Shadow) => Ok(None),
-            (CircuitState::HalfOpen, role) if word.generation() == ticket.generation => {
+            (CircuitState::HalfOpen, role) if word.generation() == ticket.generation() => {
                 // Between two attempts that are counted singly a loop holds no lease, and asks
                 // for one when its wait is over.
                 let Role::Probe(lease) = role else { return Ok(None) };
@@ -190,8 +203,4 @@ impl CircuitBreaker {
         let cause = OpenCause { name: self.name, circuit: self.id, generation, reason };
         CircuitBreakerOpenError::new(retry_after, cause)
     }
-}
-
-fn caller(word: Word) -> Ticket {
-    Ticket { generation: word.generation(), role: Role::Caller }
 }

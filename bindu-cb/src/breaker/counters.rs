@@ -3,69 +3,11 @@
 //! A shared `fetch_add` costs a cache line that moves between the cores on every call. Here each
 //! of the first [`OWNED`] threads has a cell of its own in every circuit and adds to it with a
 //! plain load and store; all further threads share the last cell and add with `fetch_add`.
-//! Thread numbers are handed back when a thread ends and given to the next one.
 
-use std::cell::Cell;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
-/// Threads with a cell of their own.
-const OWNED: usize = 16;
-/// Not asked for a number yet. Above [`OWNED`], so that one comparison sends it down the slow path.
-const UNASSIGNED: usize = usize::MAX;
-
-/// Numbers in use, a bit each.
-static TAKEN: AtomicU32 = AtomicU32::new(0);
-
-thread_local! {
-    // Two variables, because the one without a destructor is read without a registration check.
-    static NUMBER: Cell<usize> = const { Cell::new(UNASSIGNED) };
-    static LEASE: NumberLease = NumberLease::take();
-}
-
-/// A thread's number, handed back when the thread ends.
-struct NumberLease(usize);
-
-impl NumberLease {
-    fn take() -> Self {
-        // Relaxed: a guess, which the exchange below checks.
-        let mut taken = TAKEN.load(Ordering::Relaxed);
-        loop {
-            let free = taken.trailing_ones() as usize;
-            if free >= OWNED {
-                return Self(OWNED);
-            }
-            // Acquire: partner of the Release in `drop`. What the number's last owner stored in
-            // the cells is seen by the next one, which goes on counting from there.
-            match TAKEN.compare_exchange_weak(
-                taken,
-                taken | 1 << free,
-                Ordering::Acquire,
-                Ordering::Relaxed,
-            ) {
-                Ok(_) => return Self(free),
-                Err(now) => taken = now,
-            }
-        }
-    }
-}
-
-impl Drop for NumberLease {
-    fn drop(&mut self) {
-        // A destructor that runs after this one may still record an outcome: on the shared cell.
-        NUMBER.set(OWNED);
-        if self.0 < OWNED {
-            // Release: partner of the Acquire in `take`.
-            TAKEN.fetch_and(!(1 << self.0), Ordering::Release);
-        }
-    }
-}
-
-#[cold]
-fn assign_number() -> usize {
-    let number = LEASE.try_with(|lease| lease.0).unwrap_or(OWNED);
-    NUMBER.set(number);
-    number
-}
+use super::sync::AtomicU64;
+use super::threads::{self, OWNED};
 
 /// What a call was to its circuit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,10 +35,7 @@ impl Counters {
     }
 
     pub(crate) fn add(&self, outcome: Outcome) {
-        let mut number = NUMBER.get();
-        if number > OWNED {
-            number = assign_number();
-        }
+        let number = threads::number();
         let counter = &self.0[number].0[outcome as usize];
         if number < OWNED {
             // Relaxed: only this thread writes here, and a reader wants no more than a recent value.

@@ -4,6 +4,7 @@
 //! and all others are turned away by [`Leases::full_until`] before they reach it.
 
 use super::permit::LeaseId;
+use super::sync;
 
 /// Nanoseconds on the circuit's own clock.
 pub(super) type Nanos = u64;
@@ -12,7 +13,7 @@ pub(super) type Nanos = u64;
 pub(super) struct Leases {
     /// Not reused in any time that counts, so that a lease that was taken back is not mistaken for
     /// its successor.
-    last_id: u32,
+    last: LeaseId,
     out: Vec<(LeaseId, Nanos)>,
 }
 
@@ -39,8 +40,8 @@ impl Leases {
         if self.out.len() >= permits {
             return (Claim::Full(self.first_end()), took_back);
         }
-        self.last_id = self.last_id.wrapping_add(1);
-        let id = LeaseId(self.last_id);
+        let id = self.last.next();
+        self.last = id;
         self.out.push((id, now.saturating_add(limit)));
         (Claim::Granted(id), took_back)
     }
@@ -49,7 +50,7 @@ impl Leases {
     pub(super) fn give_back(&mut self, id: LeaseId, now: Nanos) -> bool {
         match self.out.iter().position(|(out, _)| *out == id) {
             Some(index) => now < self.out.swap_remove(index).1,
-            None => false,
+            None => sync::mutated("leases_for_ever"),
         }
     }
 

@@ -13,20 +13,26 @@
 
 mod admission;
 mod counters;
+mod health;
 mod leases;
+#[cfg(all(test, loom))]
+mod models;
 mod permit;
 mod queue;
 mod settling;
 mod snapshot;
+mod sync;
+mod threads;
 mod transition;
+mod window;
 mod word;
 
 use std::any::type_name;
 use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -39,11 +45,14 @@ use crate::settings::{CircuitBreakerSettings, Count, OnCancel, Resolved, Source}
 pub use counters::CallCounts;
 use counters::Counters;
 pub(crate) use counters::Outcome;
+use health::{Health, Measure};
 use leases::{Leases, Nanos};
 pub use permit::Permit;
 pub(crate) use permit::Ticket;
 use queue::EventQueue;
-pub use snapshot::{CircuitState, FunctionSnapshot, Snapshot};
+pub use snapshot::{CircuitState, FunctionSnapshot, Snapshot, WindowSnapshot};
+use sync::{AtomicU32, AtomicU64, Mutex, MutexGuard};
+use window::cells::WindowCells;
 use word::Word;
 
 /// Switches that a call reads once, when it begins.
@@ -101,6 +110,8 @@ impl Mode {
 pub struct CircuitBreaker {
     gate: Gate,
     counters: Counters,
+    /// Of a circuit that has, or once had, a sliding window.
+    window_cells: OnceLock<WindowCells>,
     name: &'static Name,
     /// Tells circuits of one name apart.
     id: u64,
@@ -117,6 +128,10 @@ struct Gate {
     word: AtomicU64,
     mode: AtomicU32,
     failure_threshold: AtomicU32,
+    /// A call that takes longer is slow; the maximum where none is.
+    slow_call: AtomicU64,
+    /// How successes are counted: see [`health`].
+    measure: Measure,
     /// When the opening of an even and of an odd generation ends.
     deadlines: [AtomicU64; 2],
     /// Half-open: before this moment no permit can be had. A hint that keeps callers off the lock.
@@ -130,6 +145,7 @@ struct Cold {
     since: Nanos,
     last_failure: Option<Arc<str>>,
     leases: Leases,
+    health: Health,
     events: EventQueue,
 }
 
@@ -152,17 +168,20 @@ impl CircuitBreaker {
         settings: Resolved<CircuitBreakerSettings>,
         listeners: Arc<Listeners>,
     ) -> Self {
-        static NEXT_ID: AtomicU64 = AtomicU64::new(0);
-        Self {
+        static NEXT_ID: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+        let circuit = Self {
             gate: Gate {
                 word: AtomicU64::new(Word::NEW.bits()),
                 mode: AtomicU32::new(Mode::of(&settings.settings).0),
                 failure_threshold: AtomicU32::new(settings.settings.failure_threshold),
+                slow_call: AtomicU64::new(NEVER),
+                measure: Measure::default(),
                 deadlines: Default::default(),
                 full_until: AtomicU64::new(0),
                 last_wait: AtomicU64::new(0),
             },
             counters: Counters::new(),
+            window_cells: OnceLock::new(),
             name,
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             epoch: Instant::now(),
@@ -173,9 +192,12 @@ impl CircuitBreaker {
                 since: 0,
                 last_failure: None,
                 leases: Leases::default(),
+                health: Health::default(),
                 events: EventQueue::default(),
             }),
-        }
+        };
+        circuit.reshape(&mut circuit.cold());
+        circuit
     }
 
     /// The name of the operation.
@@ -193,7 +215,7 @@ impl CircuitBreaker {
     /// calls of a closed circuit do not notice.
     pub fn snapshot(&self) -> Snapshot {
         let now = self.now();
-        let cold = self.cold();
+        let mut cold = self.cold();
         // Under the lock the state cannot change, so its deadline belongs to it.
         let word = self.word();
         let state = word.state();
@@ -207,6 +229,7 @@ impl CircuitBreaker {
             calls: self.counters.total(),
             consecutive_failures: count_in(CircuitState::Closed),
             probe_successes: count_in(CircuitState::HalfOpen),
+            window: self.window_figures(&mut cold, now),
             reopens: u32::from(word.reopens()),
             half_open_in: (state == CircuitState::Open).then(|| self.left_until(deadline, now)),
             last_failure: cold.last_failure.as_deref().map(str::to_owned),
@@ -277,6 +300,7 @@ impl CircuitBreaker {
     fn set_by_hand(&self, state: CircuitState) {
         let now = self.now();
         let mut cold = self.cold();
+        self.start_measuring(&mut cold);
         let (before, after) = self.change(|word| Some(transition::manual(word, state)));
         cold.since = now;
         cold.leases.clear();
@@ -302,6 +326,7 @@ impl CircuitBreaker {
         let full_until = cold.leases.full_until(inner.effective_half_open_permits());
         self.gate.full_until.store(full_until, Ordering::Relaxed);
         cold.settings = Arc::new(settings);
+        self.reshape(&mut cold);
     }
 
     pub(crate) fn probe_attempts(&self) -> u32 {
@@ -324,6 +349,10 @@ impl CircuitBreaker {
     }
 
     fn swap(&self, from: Word, to: Word) -> Result<(), Word> {
+        if sync::mutated("store_for_swap") {
+            self.gate.word.store(to.bits(), Ordering::Release);
+            return Ok(());
+        }
         // Release: partner of the Acquire in `word`, for the deadline stored before it.
         self.gate
             .word
@@ -351,9 +380,15 @@ impl CircuitBreaker {
 
     /// This moment on the circuit's own clock.
     pub(crate) fn now(&self) -> Nanos {
+        #[cfg(all(test, loom))]
+        return models::now();
+        #[cfg(not(all(test, loom)))]
         nanos(Instant::now().saturating_duration_since(self.epoch))
     }
 }
+
+/// Later than any moment of a circuit's clock.
+const NEVER: Nanos = Nanos::MAX;
 
 fn nanos(duration: Duration) -> Nanos {
     Nanos::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX)

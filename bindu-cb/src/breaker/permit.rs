@@ -1,13 +1,20 @@
 //! The right to run, returned with an outcome.
 
+use std::num::NonZero;
+
+use super::leases::Nanos;
 use super::word::Generation;
 use super::{CircuitBreaker, Outcome};
 
 /// A permit without its circuit: what admission hands out and settling takes back.
+///
+/// It is part of every guarded function's future, hence packed: the generation in the low bits,
+/// the lease above it, the kind of role on top. No kind is zero, so that an option is no larger.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ticket {
-    pub(crate) generation: Generation,
-    pub(crate) role: Role,
+    packed: NonZero<u64>,
+    /// When the call began, where calls can be slow.
+    began: Option<NonZero<Nanos>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,18 +27,62 @@ pub(crate) enum Role {
     Shadow,
 }
 
-/// Which of the probe permits of a half-open circuit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct LeaseId(pub(crate) u32);
+const LEASE_SHIFT: u32 = Generation::BITS;
+const KIND_SHIFT: u32 = 62;
+const CALLER: NonZero<u64> = NonZero::new(1 << KIND_SHIFT).unwrap();
+const PROBE: NonZero<u64> = NonZero::new(2 << KIND_SHIFT).unwrap();
+const SHADOW: NonZero<u64> = NonZero::new(3 << KIND_SHIFT).unwrap();
+
+/// Which of the probe permits of a half-open circuit. It wraps at a number of probes that no
+/// half-open state sees.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LeaseId(u32);
+
+impl LeaseId {
+    const BITS: u32 = KIND_SHIFT - LEASE_SHIFT;
+
+    pub(super) fn next(self) -> Self {
+        Self((self.0 + 1) & ((1 << Self::BITS) - 1))
+    }
+}
 
 impl Ticket {
+    pub(super) fn new(generation: Generation, role: Role, began: Option<NonZero<Nanos>>) -> Self {
+        let kind = match role {
+            Role::Caller => CALLER,
+            Role::Probe(LeaseId(lease)) => PROBE | u64::from(lease) << LEASE_SHIFT,
+            Role::Shadow => SHADOW,
+        };
+        Self { packed: kind | generation.as_u64(), began }
+    }
+
+    pub(super) fn generation(self) -> Generation {
+        Generation::from_low_bits(self.packed.get())
+    }
+
+    pub(super) fn role(self) -> Role {
+        match self.packed.get() >> KIND_SHIFT {
+            1 => Role::Caller,
+            2 => {
+                let lease = self.packed.get() >> LEASE_SHIFT & ((1 << LeaseId::BITS) - 1);
+                // No wider than the mask.
+                Role::Probe(LeaseId(u32::try_from(lease).unwrap_or(0)))
+            }
+            _ => Role::Shadow,
+        }
+    }
+
+    pub(super) fn began(self) -> Option<Nanos> {
+        self.began.map(NonZero::get)
+    }
+
     pub(crate) fn is_probe(self) -> bool {
-        matches!(self.role, Role::Probe(_))
+        matches!(self.role(), Role::Probe(_))
     }
 
     /// Of the same generation, without a lease.
     pub(crate) fn as_caller(self) -> Self {
-        Self { role: Role::Caller, ..self }
+        Self::new(self.generation(), Role::Caller, None)
     }
 }
 
@@ -99,5 +150,26 @@ impl Drop for Permit<'_> {
         if let Some(ticket) = self.ticket.take() {
             self.circuit.abandon(ticket);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::breaker::word::Word;
+
+    #[test]
+    fn a_ticket_gives_back_what_was_put_in() {
+        let generation = Word::from_bits(u64::MAX).generation();
+        for role in [Role::Caller, Role::Shadow, Role::Probe(LeaseId((1 << LeaseId::BITS) - 1))] {
+            let ticket = Ticket::new(generation, role, NonZero::new(7));
+            assert_eq!((ticket.generation(), ticket.role()), (generation, role));
+            assert_eq!(ticket.began(), Some(7));
+        }
+    }
+
+    #[test]
+    fn leases_wrap_within_their_bits() {
+        assert_eq!(LeaseId((1 << LeaseId::BITS) - 1).next(), LeaseId(0));
     }
 }

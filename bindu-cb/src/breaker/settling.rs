@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::permit::{Role, Ticket};
+use super::sync;
 use super::transition::{Step, Thresholds};
 use super::word::Word;
 use super::{CircuitBreaker, CircuitState, Cold, Mode, Outcome, nanos, transition};
 use crate::event::{Cause, Event};
-use crate::name::Opening;
+use crate::name::{Opening, Why};
 use crate::random;
 
 /// Longer texts of errors are cut: they are kept, logged and shown.
@@ -23,7 +24,10 @@ impl CircuitBreaker {
         outcome: Outcome,
         text: impl FnOnce() -> Option<String>,
     ) {
-        if outcome == Outcome::Success && self.word().is_untroubled(ticket.generation) {
+        if outcome == Outcome::Success
+            && self.word().is_untroubled(ticket.generation())
+            && self.measure_success(ticket)
+        {
             self.counters.add(Outcome::Success);
             return;
         }
@@ -48,29 +52,34 @@ impl CircuitBreaker {
         outcome: Outcome,
         text: impl FnOnce() -> Option<String>,
     ) {
-        if ticket.role == Role::Shadow {
+        if ticket.role() == Role::Shadow {
             return;
         }
-        if self.word().generation() != ticket.generation {
+        if self.word().generation() != ticket.generation() {
             return self.counters.add(Outcome::Stale);
         }
         // Outside the lock: it is the user's code that writes the text.
         let text = if outcome == Outcome::Failure { text().map(shorten) } else { None };
-        let counted = match (outcome, ticket.role) {
+        let counted = match (outcome, ticket.role()) {
             (Outcome::Success, Role::Caller) => self.count_success(ticket),
             (Outcome::Failure, Role::Caller) => self.count_failure(ticket, text),
-            (_, Role::Caller) => transition::neutral(self.word(), ticket.generation) != Step::Stale,
+            (_, Role::Caller) => {
+                transition::neutral(self.word(), ticket.generation()) != Step::Stale
+            }
             (_, Role::Probe(_)) => self.settle_probe(ticket, outcome, text),
             (_, Role::Shadow) => return,
         };
         self.counters.add(if counted { outcome } else { Outcome::Stale });
     }
 
-    /// Closed, failures counted: starts the count over. False if stale.
+    /// Closed: starts the count of failures over, or goes into the window. False if stale.
     fn count_success(&self, ticket: Ticket) -> bool {
+        if self.has_window() {
+            return self.count_in_window(ticket, Outcome::Success, None);
+        }
         let mut word = self.word();
         loop {
-            match transition::success(word, ticket.generation, self.thresholds()) {
+            match transition::success(word, ticket.generation(), self.thresholds()) {
                 Step::Stale => return false,
                 Step::Keep => return true,
                 // A caller's success changes no state; only a probe's can.
@@ -84,16 +93,21 @@ impl CircuitBreaker {
 
     /// Closed or forced closed: counts a failure, and opens at the threshold. False if stale.
     fn count_failure(&self, ticket: Ticket, text: Option<Arc<str>>) -> bool {
+        if self.has_window() {
+            return self.count_in_window(ticket, Outcome::Failure, text);
+        }
+        let early = sync::mutated("failures_without_the_lock").then(|| self.word());
         let mut cold = self.cold();
-        let mut word = self.word();
+        let mut word = early.unwrap_or_else(|| self.word());
         loop {
-            let next = match transition::failure(word, ticket.generation, self.thresholds()) {
+            let next = match transition::failure(word, ticket.generation(), self.thresholds()) {
                 Step::Stale => return false,
                 Step::Keep => {
                     cold.last_failure = text;
                     return true;
                 }
                 Step::Count(next) => match self.swap(word, next) {
+                    Err(_) if early.is_some() => return true,
                     Ok(()) => {
                         cold.last_failure = text;
                         return true;
@@ -105,7 +119,8 @@ impl CircuitBreaker {
                 },
                 Step::Change(next) => next,
             };
-            match self.open(&mut cold, word, next, text.clone(), Cause::Local) {
+            let why = Why::FailuresInARow(u64::from(word.count() + 1));
+            match self.open(&mut cold, word, next, why, text.clone(), Cause::Local) {
                 Ok(()) => break,
                 Err(now) => word = now,
             }
@@ -117,12 +132,12 @@ impl CircuitBreaker {
 
     /// Half-open: gives the lease back and decides. False if the lease is no longer held.
     fn settle_probe(&self, ticket: Ticket, outcome: Outcome, text: Option<Arc<str>>) -> bool {
-        let Role::Probe(lease) = ticket.role else { return false };
+        let Role::Probe(lease) = ticket.role() else { return false };
         let now = self.now();
         let mut cold = self.cold();
         let word = self.word();
-        let held = word.generation() == ticket.generation && cold.leases.give_back(lease, now);
-        if word.generation() == ticket.generation {
+        let held = word.generation() == ticket.generation() && cold.leases.give_back(lease, now);
+        if word.generation() == ticket.generation() {
             let permits = cold.settings.settings.effective_half_open_permits();
             // Relaxed: a hint, see `pass_gate`.
             self.gate.full_until.store(cold.leases.full_until(permits), Ordering::Relaxed);
@@ -133,8 +148,8 @@ impl CircuitBreaker {
         let thresholds =
             Thresholds { successes: cold.settings.settings.success_threshold, ..self.thresholds() };
         let step = match outcome {
-            Outcome::Success => transition::success(word, ticket.generation, thresholds),
-            Outcome::Failure => transition::failure(word, ticket.generation, thresholds),
+            Outcome::Success => transition::success(word, ticket.generation(), thresholds),
+            Outcome::Failure => transition::failure(word, ticket.generation(), thresholds),
             _ => Step::Keep,
         };
         // Under the lock a half-open word does not move: what was decided on it holds.
@@ -144,9 +159,10 @@ impl CircuitBreaker {
                 self.change(|_| Some(next));
             }
             Step::Change(next) if next.state() == CircuitState::Open => {
-                let _ = self.open(&mut cold, word, next, text, Cause::Probe);
+                let _ = self.open(&mut cold, word, next, Why::Probe, text, Cause::Probe);
             }
             Step::Change(next) => {
+                self.start_measuring(&mut cold);
                 self.change(|_| Some(next));
                 cold.since = now;
                 cold.events.push(self.event(word, next, Cause::Probe));
@@ -159,12 +175,40 @@ impl CircuitBreaker {
         true
     }
 
+    /// Closed or forced closed, with a window: counts the call in it, and opens if that is the
+    /// last drop. False if stale.
+    fn count_in_window(&self, ticket: Ticket, outcome: Outcome, text: Option<Arc<str>>) -> bool {
+        let now = self.now();
+        let failed = outcome == Outcome::Failure;
+        let mut cold = self.cold();
+        let word = self.word();
+        if word.generation() != ticket.generation() {
+            return false;
+        }
+        if failed {
+            cold.last_failure.clone_from(&text);
+        }
+        if word.state() != CircuitState::Closed {
+            return true;
+        }
+        let slow = self.is_slow(ticket, now);
+        let Some(why) = self.measure(&mut cold, now, failed, slow) else { return true };
+        let next = word.next(CircuitState::Open, 0);
+        let text = text.or_else(|| cold.last_failure.clone());
+        // Under the lock, and with a window, the word of a closed circuit does not move.
+        let _ = self.open(&mut cold, word, next, why, text, Cause::Local);
+        drop(cold);
+        self.announce();
+        true
+    }
+
     /// Opens, under the lock: draws the wait, stores its end, then the word.
     fn open(
         &self,
         cold: &mut Cold,
         before: Word,
         after: Word,
+        why: Why,
         text: Option<Arc<str>>,
         cause: Cause,
     ) -> Result<(), Word> {
@@ -182,23 +226,24 @@ impl CircuitBreaker {
             .store(now.saturating_add(nanos(wait)), Ordering::Release);
         // Relaxed: the swap below releases it, and who sees its word sees it, too.
         self.gate.last_wait.store(nanos(wait), Ordering::Relaxed);
-        let failures = match before.state() {
-            // There the count is that of the probes' successes.
-            CircuitState::HalfOpen => 1,
-            _ => before.count() + 1,
-        };
         self.name.remember(Opening {
             circuit: self.id,
             generation: after.generation().as_u64(),
-            failures,
+            why,
             last_failure: text.clone(),
         });
         self.swap(before, after)?;
         cold.since = now;
         cold.last_failure = text;
         cold.leases.clear();
+        let window = self.window_figures(cold, now);
         cold.events.push(Event {
-            failures,
+            failures: match why {
+                Why::FailuresInARow(failures) | Why::FailureRate { failures, .. } => failures,
+                Why::SlowCallRate { .. } => window.map_or(0, |window| window.failures),
+                Why::Probe => 1,
+            },
+            window: if cause == Cause::Local { window } else { None },
             last_failure: cold.last_failure.clone(),
             wait: Some(wait),
             ..self.event(before, after, cause)
@@ -213,6 +258,7 @@ impl CircuitBreaker {
             to: after.state(),
             cause,
             failures: 0,
+            window: None,
             last_failure: None,
             wait: None,
         }

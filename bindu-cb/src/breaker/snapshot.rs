@@ -66,6 +66,8 @@ pub struct Snapshot {
     pub consecutive_failures: u32,
     /// Half-open: probe successes in a row.
     pub probe_successes: u32,
+    /// The sliding window, if the circuit has one.
+    pub window: Option<WindowSnapshot>,
     /// How often in a row it opened again without having closed.
     pub reopens: u32,
     /// Open: how long until a call becomes a probe. Zero: the next call will.
@@ -77,6 +79,33 @@ pub struct Snapshot {
     /// The guarded functions of the circuit. Filled in by the registry; a circuit alone knows
     /// none.
     pub functions: Vec<FunctionSnapshot>,
+}
+
+/// What the sliding window of a circuit holds. The figures belong together.
+///
+/// ```
+/// use bindu_cb::{CircuitBreaker, CircuitBreakerSettings, Window};
+///
+/// let settings = CircuitBreakerSettings::default().window(Window::Calls(100));
+/// let circuit = CircuitBreaker::new("window-snapshot", settings);
+/// circuit.try_acquire().unwrap().success();
+/// circuit.try_acquire().unwrap().failure();
+/// let window = circuit.snapshot().window.unwrap();
+/// assert_eq!((window.calls, window.failures, window.failure_rate), (2, 1, 50.0));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct WindowSnapshot {
+    /// Calls in the window.
+    pub calls: u64,
+    /// Those of them that failed.
+    pub failures: u64,
+    /// Those of them that were slow.
+    pub slow: u64,
+    /// Failures in percent of the calls; zero without calls.
+    pub failure_rate: f64,
+    /// Slow calls in percent of the calls; zero without calls.
+    pub slow_call_rate: f64,
 }
 
 /// A guarded function: what it has beside its circuit.

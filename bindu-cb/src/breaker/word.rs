@@ -20,6 +20,12 @@ const GENERATION_MASK: u64 = (1 << GENERATION_BITS) - 1;
 pub(crate) struct Generation(u64);
 
 impl Generation {
+    pub(crate) const BITS: u32 = GENERATION_BITS;
+
+    pub(crate) fn from_low_bits(bits: u64) -> Self {
+        Self(bits & GENERATION_MASK)
+    }
+
     /// Which of the two deadline slots belongs to this generation.
     pub(crate) fn slot(self) -> usize {
         usize::from(self.0 & 1 == 1)

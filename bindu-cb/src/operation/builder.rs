@@ -45,8 +45,9 @@ impl OperationBuilder {
     /// Names every key whose value is out of range, and an empty name.
     pub fn build(self) -> Result<Operation, SettingsError> {
         let Self { name, given, at } = self;
+        let mut problems = given.contradictions();
         let given = Given::all(&given, at);
-        let mut problems: Vec<_> = given.iter().filter_map(|g| problem(g.key, g.value)).collect();
+        problems.extend(given.iter().filter_map(|given| problem(given.key, given.value)));
         if name.trim().is_empty() {
             problems.push(SettingProblem {
                 name: "op".to_owned(),

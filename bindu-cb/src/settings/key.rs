@@ -122,18 +122,6 @@ impl Key {
         )
     }
 
-    /// Keys of the sliding windows, which this version knows by name only.
-    pub(crate) fn is_of_windows(self) -> bool {
-        matches!(
-            self,
-            Self::Window
-                | Self::FailureRate
-                | Self::SlowCallRate
-                | Self::MinimumCalls
-                | Self::SlowCall
-        )
-    }
-
     /// Reads a value as it is written in the environment.
     pub(crate) fn parse(self, text: &str) -> Option<Value> {
         let text = text.trim();

@@ -137,10 +137,11 @@ impl Settings {
             .chain(kinds)
             .chain(operations)
             .flat_map(|(level, overrides)| {
-                Key::ALL.iter().filter_map(move |key| {
-                    let found = problem(*key, overrides.get(*key)?)?;
-                    Some(SettingProblem { name: format!("{level}{}", found.name), ..found })
-                })
+                let single = |key: &Key| problem(*key, overrides.get(*key)?);
+                let found = Key::ALL.iter().filter_map(single).chain(overrides.contradictions());
+                found
+                    .map(|found| SettingProblem { name: format!("{level}{}", found.name), ..found })
+                    .collect::<Vec<_>>()
             })
             .collect()
     }

@@ -21,6 +21,8 @@ pub(crate) use table::each_key;
 
 /// What a sliding window holds.
 ///
+/// A time window is exact to a tenth of its length.
+///
 /// ```
 /// use bindu_cb::Window;
 /// use std::time::Duration;
@@ -34,7 +36,7 @@ pub(crate) use table::each_key;
 pub enum Window {
     /// The last so many calls.
     Calls(u32),
-    /// The calls that ended within the last so long.
+    /// The calls that ended within the last so long, 10 ms or more.
     Time(Duration),
 }
 
@@ -173,30 +175,59 @@ macro_rules! keys {
 each_key!(keys);
 
 pub(crate) fn problem(key: Key, value: Value) -> Option<SettingProblem> {
-    if key.is_of_windows() && value != Value::Unset {
-        let advice = "not available yet: sliding windows come with a later version".to_owned();
-        return Some(SettingProblem { advice, ..key.problem(value.to_string()) });
-    }
     (!key.accepts(value)).then(|| key.problem(value.to_string()))
 }
 
-fn problems<'a>(keys: &'a [Key], value: impl Fn(Key) -> Value + 'a) -> Vec<SettingProblem> {
-    let default = CircuitBreakerSettings::default();
-    keys.iter()
-        .map(|key| (*key, value(*key)))
-        .filter(|(key, value)| !key.is_of_windows() || *value != default.value(*key))
-        .filter_map(|(key, value)| problem(key, value))
-        .collect()
+fn problems(keys: &[Key], value: impl Fn(Key) -> Value) -> Vec<SettingProblem> {
+    keys.iter().filter_map(|key| problem(*key, value(*key))).collect()
+}
+
+impl Overrides {
+    /// Values given together that contradict each other.
+    pub(crate) fn contradictions(&self) -> Vec<SettingProblem> {
+        let mut problems = Vec::new();
+        if let (Some(min), Some(max)) = (self.min_wait, self.max_wait) {
+            problems.extend(min_above_max(min, max));
+        }
+        if let (Some(minimum), Some(window)) = (self.minimum_calls, self.window) {
+            problems.extend(minimum_above_window(minimum, window));
+        }
+        if let (Some(threshold), Some(_)) = (self.failure_threshold, self.window) {
+            let advice = "counts failures in a row, in place of which a window is given".to_owned();
+            problems.push(SettingProblem {
+                advice,
+                ..Key::FailureThreshold.problem(threshold.to_string())
+            });
+        }
+        problems
+    }
+}
+
+fn min_above_max(min: Duration, max: Duration) -> Option<SettingProblem> {
+    let advice = format!("expected at most max_wait, which is {}", Value::Duration(max));
+    let problem = Key::MinWait.problem(Value::Duration(min).to_string());
+    (min > max).then_some(SettingProblem { advice, ..problem })
+}
+
+fn minimum_above_window(minimum: u32, window: Window) -> Option<SettingProblem> {
+    let Window::Calls(calls) = window else { return None };
+    let advice = format!("expected at most {calls}, the calls that the window holds");
+    let problem = Key::MinimumCalls.problem(minimum.to_string());
+    (minimum > calls).then_some(SettingProblem { advice, ..problem })
 }
 
 impl CircuitBreakerSettings {
-    /// Checks every value.
+    /// Checks every value, and `minimum_calls` against the window.
     ///
     /// # Errors
     ///
     /// Names every key whose value is out of range.
     pub fn validate(&self) -> Result<(), SettingsError> {
-        SettingsError::check(problems(Self::KEYS, |key| self.value(key)))
+        let mut problems = problems(Self::KEYS, |key| self.value(key));
+        if let (Some(minimum), Some(window)) = (self.minimum_calls, self.window) {
+            problems.extend(minimum_above_window(minimum, window));
+        }
+        SettingsError::check(problems)
     }
 
     /// Every value brought into range, for a constructor that must not fail.
@@ -222,16 +253,7 @@ impl RetrySettings {
     /// Names every key whose value is out of range.
     pub fn validate(&self) -> Result<(), SettingsError> {
         let mut problems = problems(Self::KEYS, |key| self.value(key));
-        if self.min_wait > self.max_wait {
-            problems.push(SettingProblem {
-                name: Key::MinWait.name().to_owned(),
-                value: Some(Value::Duration(self.min_wait).to_string()),
-                advice: format!(
-                    "expected at most max_wait, which is {}",
-                    Value::Duration(self.max_wait)
-                ),
-            });
-        }
+        problems.extend(min_above_max(self.min_wait, self.max_wait));
         SettingsError::check(problems)
     }
 

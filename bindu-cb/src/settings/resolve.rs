@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::env::mangle;
 use super::key::Value;
 use super::layers::Level;
-use super::{CircuitBreakerSettings, Key, Overrides, RetrySettings, Settings};
+use super::{CircuitBreakerSettings, Key, Overrides, RetrySettings, Settings, Window};
 
 /// Where a value comes from.
 ///
@@ -117,6 +117,15 @@ impl Settings {
         {
             settings.max_recovery_timeout = settings.recovery_timeout;
             adjusted.push(adjust(&mut ranked, Key::MaxRecoveryTimeout, Key::RecoveryTimeout));
+        }
+        if let (Some(minimum), Some(Window::Calls(calls))) =
+            (settings.minimum_calls, settings.window)
+            && minimum > calls
+        {
+            // A window that never holds enough would never open. Whichever is stronger: the window
+            // cannot grow without another shape.
+            settings.minimum_calls = Some(calls);
+            adjusted.push(adjust(&mut ranked, Key::MinimumCalls, Key::Window));
         }
         Resolved { settings, sources: sources(ranked), adjusted }
     }
@@ -259,7 +268,7 @@ fn adjust(ranked: &mut [(Key, Rank, Source)], weak: Key, strong: Key) -> String 
     let source_of =
         |key: Key| ranked.iter().find(|(k, ..)| *k == key).map(|(.., source)| source.to_string());
     let sentence = format!(
-        "{} ({}) contradicts {} ({}), which is stronger, and was set to the same",
+        "{} ({}) contradicts {} ({}) and was set to the same",
         weak.name(),
         source_of(weak).unwrap_or_default(),
         strong.name(),

@@ -39,17 +39,18 @@ macro_rules! each_key {
             MaxRecoveryTimeout max_recovery_timeout: Duration => Duration = Duration::from_mins(10);
             /// The part of the wait that is left to chance, 0.0 to 1.0. Default: 0.0.
             RecoveryJitter recovery_jitter: f64 => f64 = 0.0;
-            /// A sliding window instead of consecutive counting. Not available yet. Default: none.
+            /// A sliding window instead of consecutive counting; `failure_threshold` then counts
+            /// for nothing. Default: none.
             Window window: Window => Option<Window> = None;
-            /// Percent of failures in the window that open, 1 to 100. Not available yet. Default: 50.
+            /// Percent of failures in the window that open, 1 to 100. Default: 50.
             FailureRate failure_rate: u32 => u32 = 50;
-            /// Percent of slow calls in the window that open, 1 to 100. Not available yet.
-            /// Default: 100.
+            /// Percent of slow calls in the window that open, 1 to 100. Default: 100.
             SlowCallRate slow_call_rate: u32 => u32 = 100;
-            /// Calls that the window must hold before it decides, 1 or more. Not available yet.
+            /// Calls that the window must hold before it decides, 1 or more.
             /// Default: 10, or the size of the window if that is smaller.
             MinimumCalls minimum_calls: u32 => Option<u32> = None;
-            /// A call that takes longer counts as slow. Not available yet. Default: none.
+            /// A call that takes longer counts as slow, in a window. Calls that began before it was
+            /// set are never slow. Default: none.
             SlowCall slow_call: Duration => Option<Duration> = None;
             /// What one outcome is. Default: the call.
             Count count: Count => Count = Count::Call;

@@ -1,0 +1,222 @@
+//! What a closed circuit is judged by: failures in a row, or a sliding window.
+//!
+//! # A success without the lock
+//!
+//! [`Measure`] tells a success whether a window is in force and whether it may go without the
+//! lock: then it adds one to its thread's cell under the tag of the window's epoch (and, in a time
+//! window, of the bucket), and that is all. It must take the lock while it could open the circuit:
+//! in a count window until `minimum_calls` are in it, in a time window as the first call of each
+//! bucket, since calls have slid out, and while there are failures but too few calls.
+//!
+//! A success that is let through so has seen, in this order, the word of its generation, the
+//! measure, and both again. A window that starts anew does it the other way round: it first closes
+//! the way without the lock, then stores the new epoch, and then the word changes. So what is added
+//! under an epoch's tag belongs to that epoch's generation.
+
+use std::sync::atomic::Ordering;
+
+use super::leases::Nanos;
+use super::permit::Ticket;
+use super::snapshot::WindowSnapshot;
+use super::sync::{self, AtomicU64};
+use super::window::cells::WindowCells;
+use super::window::{CallWindow, Grid, Limits, Tag, TimeWindow, call_tag};
+use super::{CircuitBreaker, Cold, NEVER, nanos};
+use crate::name::Why;
+use crate::settings::Window;
+
+/// Kinds of measure, the low bits of its first field; the others are the epoch.
+const CONSECUTIVE: u64 = 0;
+const CALLS: u64 = 1;
+const TIME: u64 = 2;
+const KIND_BITS: u32 = 2;
+
+/// No tag: every success takes the lock.
+const UNSETTLED: Tag = Tag::MAX;
+
+/// What a success reads.
+pub(super) struct Measure {
+    /// The kind and the epoch; zero as long as there is no window.
+    which: AtomicU64,
+    /// Successes under this tag cannot open the circuit.
+    settled: AtomicU64,
+    origin: AtomicU64,
+    width: AtomicU64,
+}
+
+impl Default for Measure {
+    fn default() -> Self {
+        Self {
+            which: AtomicU64::new(CONSECUTIVE),
+            settled: AtomicU64::new(UNSETTLED),
+            origin: AtomicU64::new(0),
+            // Not zero: it divides.
+            width: AtomicU64::new(1),
+        }
+    }
+}
+
+/// What is kept under the lock.
+#[derive(Default)]
+pub(super) struct Health {
+    kind: Kind,
+    shape: Option<Window>,
+    limits: Option<Limits>,
+    epoch: u64,
+}
+
+#[derive(Default)]
+enum Kind {
+    #[default]
+    Consecutive,
+    Calls(CallWindow),
+    Time(Box<TimeWindow>),
+}
+
+impl CircuitBreaker {
+    pub(super) fn has_window(&self) -> bool {
+        self.gate.measure.which.load(Ordering::Acquire) != CONSECUTIVE
+    }
+
+    /// A success of an untroubled circuit: counted where it must be without the lock, or false.
+    pub(super) fn measure_success(&self, ticket: Ticket) -> bool {
+        // Acquire here and below: partners of the Releases in `start_measuring` and `settle_at`.
+        let which = self.gate.measure.which.load(Ordering::Acquire);
+        if which == CONSECUTIVE {
+            return true;
+        }
+        self.measure_in_window(ticket, which)
+    }
+
+    fn measure_in_window(&self, ticket: Ticket, which: u64) -> bool {
+        let measure = &self.gate.measure;
+        let epoch = which >> KIND_BITS;
+        let is_time = which & TIME != 0;
+        let now = if is_time || ticket.began().is_some() { self.now() } else { 0 };
+        if self.is_slow(ticket, now) {
+            return false;
+        }
+        let tag = if is_time {
+            let origin = measure.origin.load(Ordering::Acquire);
+            let width = measure.width.load(Ordering::Acquire);
+            Grid { epoch, origin, width }.tag(now)
+        } else {
+            call_tag(epoch)
+        };
+        measure.settled.load(Ordering::Acquire) == tag
+            && measure.which.load(Ordering::Acquire) == which
+            && (sync::mutated("cells_of_any_epoch")
+                || self.word().is_untroubled(ticket.generation()))
+            && self.window_cells.get().is_some_and(|cells| cells.add(tag))
+    }
+
+    pub(super) fn is_slow(&self, ticket: Ticket, now: Nanos) -> bool {
+        ticket.began().is_some_and(|began| {
+            now.saturating_sub(began) > self.gate.slow_call.load(Ordering::Relaxed)
+        })
+    }
+
+    /// Counts a call in the window, under the lock; says why, if that opens the circuit.
+    pub(super) fn measure(
+        &self,
+        cold: &mut Cold,
+        now: Nanos,
+        failed: bool,
+        slow: bool,
+    ) -> Option<Why> {
+        let (cells, limits) = (self.window_cells.get()?, cold.health.limits?);
+        let (figures, tag) = match &mut cold.health.kind {
+            Kind::Consecutive => return None,
+            Kind::Calls(window) => {
+                (window.record(cells, failed, slow), call_tag(cold.health.epoch))
+            }
+            Kind::Time(window) => (window.record(cells, now, failed, slow), window.latest(now)),
+        };
+        if let Some(why) = limits.reached_by(figures) {
+            return Some(why);
+        }
+        // With enough calls and below the rates, a further success can only lower them; in a time
+        // window also without any failure or slow call, until calls slide out.
+        let is_time = matches!(cold.health.kind, Kind::Time(_));
+        let is_quiet = is_time && figures.failures == 0 && figures.slow == 0;
+        self.settle_at(if limits.has_enough(figures) || is_quiet { tag } else { UNSETTLED });
+        None
+    }
+
+    fn settle_at(&self, tag: Tag) {
+        self.gate.measure.settled.store(tag, Ordering::Release);
+    }
+
+    /// What the window holds, under the lock.
+    pub(super) fn window_figures(&self, cold: &mut Cold, now: Nanos) -> Option<WindowSnapshot> {
+        let cells = self.window_cells.get()?;
+        let figures = match &mut cold.health.kind {
+            Kind::Consecutive => return None,
+            Kind::Calls(window) => window.figures(cells),
+            Kind::Time(window) => window.figures(cells, now),
+        };
+        #[expect(clippy::cast_precision_loss, reason = "for people; decisions are in integers")]
+        let percent = |part: u64| part as f64 * 100.0 / figures.calls.max(1) as f64;
+        Some(WindowSnapshot {
+            calls: figures.calls,
+            failures: figures.failures,
+            slow: figures.slow,
+            failure_rate: percent(figures.failures),
+            slow_call_rate: percent(figures.slow),
+        })
+    }
+
+    /// New settings are in force: another shape starts an empty window, other limits are tried at
+    /// the next outcome. Under the lock.
+    pub(super) fn reshape(&self, cold: &mut Cold) {
+        let settings = &cold.settings.settings;
+        let slow_call = settings.window.and(settings.slow_call).map_or(NEVER, nanos);
+        self.gate.slow_call.store(slow_call, Ordering::Relaxed);
+        let shape = settings.window;
+        cold.health.limits = shape.map(|_| Limits::of(settings));
+        self.settle_at(UNSETTLED);
+        if cold.health.shape == shape {
+            return;
+        }
+        cold.health.shape = shape;
+        cold.health.kind = Kind::Consecutive;
+        // A word without a count is what a success without the lock wants to see.
+        self.change(|word| {
+            (word.state() == super::CircuitState::Closed).then(|| word.with_count(0))
+        });
+        self.start_measuring(cold);
+    }
+
+    /// Starts an empty window, under the lock, before the word changes.
+    pub(super) fn start_measuring(&self, cold: &mut Cold) {
+        let health = &mut cold.health;
+        let measure = &self.gate.measure;
+        self.settle_at(UNSETTLED);
+        health.epoch += 1;
+        let Some(shape) = health.shape else {
+            return measure.which.store(CONSECUTIVE, Ordering::Release);
+        };
+        self.window_cells.get_or_init(WindowCells::new);
+        let kind = match shape {
+            Window::Calls(calls) => {
+                match &mut health.kind {
+                    Kind::Calls(window) => window.restart(health.epoch),
+                    kind => *kind = Kind::Calls(CallWindow::new(calls, health.epoch)),
+                }
+                CALLS
+            }
+            Window::Time(time) => {
+                let width = Grid::width_of(nanos(time));
+                let grid = Grid { epoch: health.epoch, origin: self.now(), width };
+                match &mut health.kind {
+                    Kind::Time(window) => window.restart(grid),
+                    kind => *kind = Kind::Time(Box::new(TimeWindow::new(grid))),
+                }
+                measure.origin.store(grid.origin, Ordering::Release);
+                measure.width.store(grid.width, Ordering::Release);
+                TIME
+            }
+        };
+        measure.which.store(health.epoch << KIND_BITS | kind, Ordering::Release);
+    }
+}

@@ -1,0 +1,232 @@
+//! loom models of the circuit: every interleaving of a few threads, and every value that the
+//! orderings allow a load to see.
+//!
+//! Run by `RUSTFLAGS="--cfg loom" cargo test -p bindu-cb --lib --release models`. Each model is run
+//! once as the code is, and once with a named mutation of it, which it must catch. All actors are
+//! spawned: with one on loom's main thread a single execution ran, and a seeded mistake passed.
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use loom::sync::Arc;
+use loom::thread;
+
+use super::leases::Nanos;
+use super::window::cells::WindowCells;
+use super::{CircuitBreaker, CircuitState, Outcome, Ticket};
+use crate::settings::{CircuitBreakerSettings, Window};
+
+static MUTATION: Mutex<Option<&str>> = Mutex::new(None);
+/// One model at a time: the mutation is for all threads.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+loom::thread_local! {
+    /// The moment at which this thread acts, and its number.
+    static NOW: Cell<(Nanos, usize)> = Cell::new((0, 0));
+}
+
+pub(super) fn mutated(name: &str) -> bool {
+    *MUTATION.lock().unwrap() == Some(name)
+}
+
+pub(super) fn now() -> Nanos {
+    NOW.with(|now| now.get().0)
+}
+
+pub(super) fn number() -> usize {
+    NOW.with(|now| now.get().1)
+}
+
+/// Checks the model, and that it notices the mutation.
+fn model(mutation: &'static str, actors: impl Fn() + Send + Sync + Copy + 'static) {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut model = loom::model::Builder::new();
+    // Enough for every pair of operations to meet in either order; all interleavings of three
+    // actors would take hours.
+    model.preemption_bound = Some(2);
+    model.check(actors);
+    *MUTATION.lock().unwrap() = Some(mutation);
+    let caught = catch_unwind(AssertUnwindSafe(|| model.check(actors))).is_err();
+    *MUTATION.lock().unwrap() = None;
+    assert!(caught, "the model does not notice {mutation}");
+}
+
+fn spawn<T: 'static>(
+    circuit: &Arc<CircuitBreaker>,
+    number: usize,
+    at: Nanos,
+    act: impl FnOnce(&CircuitBreaker) -> T + 'static,
+) -> thread::JoinHandle<T> {
+    let circuit = Arc::clone(circuit);
+    thread::spawn(move || {
+        NOW.with(|now| now.set((at, number)));
+        act(&circuit)
+    })
+}
+
+fn circuit(settings: CircuitBreakerSettings) -> Arc<CircuitBreaker> {
+    Arc::new(CircuitBreaker::new("model", settings))
+}
+
+fn failing_at(threshold: u32) -> CircuitBreakerSettings {
+    CircuitBreakerSettings::default()
+        .failure_threshold(threshold)
+        .recovery_timeout(Duration::from_nanos(100))
+        .probe_timeout(Duration::from_nanos(50))
+}
+
+fn admit(circuit: &CircuitBreaker) -> Option<Ticket> {
+    circuit.admit(circuit.mode()).ok()
+}
+
+fn settle(circuit: &CircuitBreaker, ticket: Ticket, outcome: Outcome) {
+    circuit.settle(ticket, outcome, || None);
+}
+
+/// Generations since the circuit was made.
+fn changes(circuit: &CircuitBreaker) -> u64 {
+    circuit.word().generation().as_u64()
+}
+
+#[test]
+fn two_failures_racing_to_the_threshold_open_once() {
+    model("failures_without_the_lock", || {
+        let circuit = circuit(failing_at(2));
+        let actors = [0, 1].map(|number| {
+            let ticket = admit(&circuit).unwrap();
+            spawn(&circuit, number, 1, move |c| settle(c, ticket, Outcome::Failure))
+        });
+        actors.into_iter().for_each(|actor| actor.join().unwrap());
+        assert_eq!(circuit.state(), CircuitState::Open);
+        assert_eq!(changes(&circuit), 1);
+        assert_eq!(circuit.counters.total().failure, 2);
+    });
+}
+
+#[test]
+fn a_success_racing_a_trip_comes_before_it_or_is_stale() {
+    model("store_for_swap", || {
+        let circuit = circuit(failing_at(2));
+        let first = admit(&circuit).unwrap();
+        settle(&circuit, first, Outcome::Failure);
+        let (success, failure) = (admit(&circuit).unwrap(), admit(&circuit).unwrap());
+        let actors = [
+            spawn(&circuit, 0, 1, move |c| settle(c, success, Outcome::Success)),
+            spawn(&circuit, 1, 1, move |c| settle(c, failure, Outcome::Failure)),
+        ];
+        actors.into_iter().for_each(|actor| actor.join().unwrap());
+        let (calls, word) = (circuit.counters.total(), circuit.word());
+        match circuit.state() {
+            CircuitState::Open => {
+                assert_eq!((calls.success, calls.stale, changes(&circuit)), (0, 1, 1))
+            }
+            _ => assert_eq!((calls.success, calls.stale, word.count()), (1, 0, 1)),
+        }
+    });
+}
+
+#[test]
+fn two_callers_racing_for_the_last_permit_get_one() {
+    model("half_open_without_a_look", || {
+        let circuit = circuit(failing_at(1));
+        let ticket = admit(&circuit).unwrap();
+        settle(&circuit, ticket, Outcome::Failure);
+        let actors = [0, 1].map(|number| spawn(&circuit, number, 100, |c| admit(c).is_some()));
+        let admitted = actors.map(|actor| actor.join().unwrap());
+        assert_eq!(admitted.into_iter().filter(|admitted| *admitted).count(), 1);
+        assert_eq!((circuit.state(), changes(&circuit)), (CircuitState::HalfOpen, 2));
+    });
+}
+
+#[test]
+fn a_probe_racing_its_leases_end_decides_or_is_stale() {
+    model("leases_for_ever", || {
+        let circuit = circuit(failing_at(1));
+        let ticket = admit(&circuit).unwrap();
+        settle(&circuit, ticket, Outcome::Failure);
+        NOW.with(|now| now.set((100, 0)));
+        let probe = admit(&circuit).unwrap();
+        let late = spawn(&circuit, 0, 149, move |c| settle(c, probe, Outcome::Failure));
+        let next = spawn(&circuit, 1, 150, |c| admit(c).is_some());
+        late.join().unwrap();
+        let admitted = next.join().unwrap();
+        let calls = circuit.counters.total();
+        // Either the probe was in time and opened the circuit again, or its permit is another's.
+        assert_eq!(calls.stale == 1, admitted);
+        let expected = if admitted { CircuitState::HalfOpen } else { CircuitState::Open };
+        assert_eq!(circuit.state(), expected);
+    });
+}
+
+#[test]
+fn manual_states_racing_an_outcome_have_the_last_word() {
+    model("any_generation", || {
+        let circuit = circuit(failing_at(1));
+        let ticket = admit(&circuit).unwrap();
+        let actors = [
+            spawn(&circuit, 0, 1, |c| c.reset()),
+            spawn(&circuit, 1, 1, |c| c.force_open()),
+            spawn(&circuit, 2, 1, move |c| settle(c, ticket, Outcome::Failure)),
+        ];
+        actors.into_iter().for_each(|actor| actor.join().unwrap());
+        let calls = circuit.counters.total();
+        assert!(matches!(circuit.state(), CircuitState::Closed | CircuitState::ForcedOpen));
+        assert_eq!(calls.failure + calls.stale, 1);
+        assert_eq!(changes(&circuit), 2 + calls.failure);
+    });
+}
+
+#[test]
+fn figures_read_beside_outcomes_are_those_of_some_order() {
+    model("cells_of_any_epoch", || {
+        let settings = failing_at(1).window(Window::Calls(2)).minimum_calls(1).failure_rate(100);
+        let circuit = circuit(settings);
+        let first = admit(&circuit).unwrap();
+        settle(&circuit, first, Outcome::Success);
+        let success = admit(&circuit).unwrap();
+        let actors = [
+            spawn(&circuit, 0, 1, move |c| {
+                settle(c, success, Outcome::Success);
+                None
+            }),
+            spawn(&circuit, 1, 1, |c| {
+                c.reset();
+                let first = admit(c).unwrap();
+                settle(c, first, Outcome::Success);
+                None
+            }),
+            spawn(&circuit, 2, 1, |c| c.snapshot().window),
+        ];
+        let read = actors.map(|actor| actor.join().unwrap());
+        for figures in read.into_iter().flatten() {
+            assert!(figures.calls <= 2 && figures.failures == 0);
+        }
+        // The old success was counted before the reset, or it is stale: in the window that the
+        // reset began there is only the one that began after it.
+        assert_eq!(circuit.snapshot().window.unwrap().calls, 1);
+        let calls = circuit.counters.total();
+        assert_eq!(calls.success + calls.stale, 3);
+    });
+}
+
+#[test]
+fn a_bucket_that_is_given_up_is_read_whole_or_not_at_all() {
+    model("no_nobody", || {
+        let cells = Arc::new(WindowCells::new());
+        (0..3).for_each(|_| assert!(cells.add(5)));
+        let writer = {
+            let cells = Arc::clone(&cells);
+            thread::spawn(move || assert!(cells.add(15)))
+        };
+        let reader = {
+            let cells = Arc::clone(&cells);
+            thread::spawn(move || cells.sum(5, 14))
+        };
+        writer.join().unwrap();
+        let read = reader.join().unwrap();
+        assert!(read == 0 || read == 3, "{read} of 3");
+        assert_eq!(cells.sum(6, 15), 1);
+    });
+}

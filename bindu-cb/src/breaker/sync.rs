@@ -1,0 +1,23 @@
+//! The atomics and the lock of the circuit; loom's own in its models, which may also break the code
+//! on purpose to see that they notice.
+
+#[cfg(not(all(test, loom)))]
+pub(super) use std::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicU32, AtomicU64},
+};
+
+#[cfg(all(test, loom))]
+pub(super) use loom::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicU32, AtomicU64},
+};
+
+/// Whether a model runs with this mutation of the code. Nothing outside of the models.
+#[cfg(not(all(test, loom)))]
+pub(super) const fn mutated(_: &str) -> bool {
+    false
+}
+
+#[cfg(all(test, loom))]
+pub(super) use super::models::mutated;
