@@ -24,3 +24,4 @@ mod retry_integration;
 mod send_and_shapes;
 mod stale_outcomes;
 mod verdicts;
+mod windows;

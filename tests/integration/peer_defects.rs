@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use bindu_cb::testing::isolate;
 use bindu_cb::{
-    CircuitBreaker, CircuitBreakerSettings, CircuitState, Event, Permit, get_circuit_breaker,
-    registry, retry_with_breaker,
+    CircuitBreaker, CircuitBreakerSettings, CircuitState, Event, Permit, Window,
+    get_circuit_breaker, registry, retry_with_breaker,
 };
 use tokio::task::yield_now;
 use tokio::time::{Instant, advance, sleep, timeout};
@@ -109,6 +109,69 @@ async fn defect_5_late_ignored_calls_add_no_permits() {
     let _probes = [circuit.try_acquire().unwrap(), circuit.try_acquire().unwrap()];
     late_probes.into_iter().for_each(Permit::ignore);
     assert!(circuit.try_acquire().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn defect_6_a_count_window_evicts() {
+    let settings = CircuitBreakerSettings::default().window(Window::Calls(100));
+    let circuit = CircuitBreaker::new("test", settings);
+    for _ in 0..10_000 {
+        circuit.try_acquire().unwrap().success();
+    }
+    for failures in 1..=50 {
+        assert_eq!(circuit.state(), CircuitState::Closed);
+        circuit.try_acquire().unwrap().failure();
+        assert_eq!(circuit.snapshot().window.unwrap().failures, failures);
+    }
+    assert_eq!(circuit.state(), CircuitState::Open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn defect_6_a_time_window_trips_and_its_half_open_does_not_hang() {
+    let settings = CircuitBreakerSettings::default().window(Window::Time(secs(10)));
+    let circuit = CircuitBreaker::new("test", settings);
+    for opening in 0..3 {
+        for _ in 0..10_000 {
+            circuit.try_acquire().unwrap().success();
+        }
+        advance(secs(10)).await;
+        for _ in 0..10 {
+            assert_eq!(circuit.state(), CircuitState::Closed, "{opening}");
+            circuit.try_acquire().unwrap().failure();
+        }
+        assert_eq!(circuit.state(), CircuitState::Open);
+        advance(secs(30)).await;
+        drop(circuit.try_acquire().unwrap());
+        circuit.try_acquire().unwrap().failure();
+        assert_eq!(circuit.state(), CircuitState::Open, "a probe has failed");
+        advance(secs(30)).await;
+        circuit.try_acquire().unwrap().success();
+        assert_eq!(circuit.state(), CircuitState::Closed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn defect_7_a_rate_of_49_75_percent_is_not_rounded_to_50() {
+    for window in [Window::Calls(400), Window::Time(secs(10))] {
+        let settings = CircuitBreakerSettings::default().window(window).minimum_calls(400);
+        let circuit = CircuitBreaker::new("test", settings);
+        for _ in 0..201 {
+            circuit.try_acquire().unwrap().success();
+        }
+        for _ in 0..199 {
+            circuit.try_acquire().unwrap().failure();
+        }
+        let held = circuit.snapshot().window.unwrap();
+        assert_eq!((held.calls, held.failures, held.failure_rate), (400, 199, 49.75));
+        assert_eq!(circuit.state(), CircuitState::Closed);
+        // In the time window nothing is evicted, so it takes two: 201 of 402.
+        for _ in 0..2 {
+            if let Ok(permit) = circuit.try_acquire() {
+                permit.failure();
+            }
+        }
+        assert_eq!(circuit.state(), CircuitState::Open);
+    }
 }
 
 #[tokio::test(start_paused = true)]
