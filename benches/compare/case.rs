@@ -1,11 +1,14 @@
 //! A case: one way to make one call, as a loop that can be timed, on one thread or on two.
 
 use std::fmt;
-use std::hint::black_box;
+use std::fs::File;
+use std::hint::{black_box, spin_loop};
+use std::io::Read;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, OnceLock};
 use std::task::{Context, Poll, Waker};
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use bindu_cb::CircuitBreakerOpenError;
@@ -80,8 +83,9 @@ impl Meeting {
         let begun = Instant::now();
         while self.here.load(Ordering::SeqCst) < self.threads {
             assert!(begun.elapsed() < Duration::from_secs(30), "the tasks share a thread");
-            // Not a bare spin: on a busy machine the other thread may need this core.
-            std::thread::yield_now();
+            // Not `yield_now`: on a busy machine this thread would come back long after the other
+            // has begun.
+            spin_loop();
         }
     }
 
@@ -94,7 +98,37 @@ impl Meeting {
     }
 }
 
-pub(crate) type Timed = Pin<Box<dyn Future<Output = Duration> + Send>>;
+/// When a thread's calls began, how long they took, and for how much of that it had no core.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Took {
+    pub(crate) begun: Instant,
+    pub(crate) time: Duration,
+    pub(crate) waited: Duration,
+}
+
+/// How long a thread has been ready to run and was not, since it began.
+#[derive(Clone, Copy)]
+pub(crate) struct Waited(ThreadId, Duration);
+
+impl Waited {
+    /// Zero for a task that has moved to another thread meanwhile: it had waited for something
+    /// else than a core.
+    pub(crate) fn since(self, before: Self) -> Duration {
+        if self.0 == before.0 { self.1.saturating_sub(before.1) } else { Duration::ZERO }
+    }
+}
+
+/// This thread, so far. Zero where the system does not say. Allocates nothing, because allocations
+/// are counted around it.
+pub(crate) fn waited() -> Waited {
+    let mut text = [0; 96];
+    let read = File::open("/proc/thread-self/schedstat").and_then(|mut file| file.read(&mut text));
+    let text = str::from_utf8(&text[..read.unwrap_or(0)]).unwrap_or("");
+    let nanos = text.split_whitespace().nth(1).and_then(|nanos| nanos.parse().ok());
+    Waited(thread::current().id(), Duration::from_nanos(nanos.unwrap_or(0)))
+}
+
+pub(crate) type Timed = Pin<Box<dyn Future<Output = Took> + Send>>;
 /// A thread's part of a sample: so many calls.
 pub(crate) type Part = Box<dyn Fn(u64, Arc<Meeting>) -> Timed>;
 
@@ -150,7 +184,7 @@ macro_rules! case {
 
         use criterion::measurement::{Measurement, WallTime};
 
-        use crate::case::{Case, Meeting, Part, Timed, Whose, now, value};
+        use crate::case::{Case, Meeting, Part, Timed, Took, Whose, now, value, waited};
 
         let make = $make;
         let once = make.clone();
@@ -169,6 +203,7 @@ macro_rules! case {
                     let mut took = None;
                     let mut left = calls;
                     meeting.wait_for_all();
+                    let waited_before = waited();
                     let begun = WallTime.start();
                     loop {
                         for i in 0..left {
@@ -176,11 +211,13 @@ macro_rules! case {
                             black_box(value($call.await));
                         }
                         if took.is_none() {
-                            took = Some(WallTime.end(begun));
+                            let time = WallTime.end(begun);
                             meeting.done();
+                            took = Some((time, waited().since(waited_before)));
                         }
                         if meeting.over() {
-                            break took.unwrap_or_default();
+                            let (time, waited) = took.unwrap_or_default();
+                            break Took { begun, time, waited };
                         }
                         left = left.min(64);
                     }
@@ -218,7 +255,7 @@ pub(crate) fn footprint<C: Send + Sync>(
     let first = make("footprint:first");
     let counted = OnceLock::new();
     let turn = Barrier::new(2);
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         scope.spawn(|| {
             exercise(&first);
             turn.wait();

@@ -4,6 +4,7 @@
 //! cargo bench -p bindu-cb-benches --bench compare
 //! cargo bench -p bindu-cb-benches --bench compare -- recloser     # only rows with this text
 //! BENCH_SECONDS=20 cargo bench -p bindu-cb-benches --bench compare
+//! CARGO_PROFILE_BENCH_LTO=fat CARGO_PROFILE_BENCH_CODEGEN_UNITS=1 cargo bench …   # as above
 //! ```
 //!
 //! By itself, as above: built together with the tests it would get tokio's `test-util`, whose
@@ -77,7 +78,7 @@ fn compare() -> Result<(), String> {
         ours::check()?;
     }
     report::table(&cases, &figures);
-    report::foot(rounds, in_earnest);
+    report::foot(rounds, in_earnest, &figures);
     report::targets(&cases, &figures);
     Ok(())
 }
@@ -95,9 +96,9 @@ fn plan(in_earnest: bool) -> Result<Plan, String> {
         Err(_) => 140,
     };
     Ok(Plan {
-        sample: Duration::from_millis(2),
+        sample: Duration::from_millis(1),
         total: Duration::from_secs(seconds),
-        least_rounds: 15,
+        least_rounds: 20,
     })
 }
 

@@ -2,7 +2,9 @@
 //!
 //! The clock is criterion's. Its runner is not: it times one case after the other, so that a
 //! change of the machine's pace between two of them reads as a difference of the cases. Here each
-//! round takes one short sample of all, and what is compared are medians over the same rounds.
+//! round takes one short sample of all, and what is compared are medians over the same rounds: of
+//! the quarter of the samples in which the threads waited least for a core, or for each other. On
+//! a busy machine two threads that take turns would otherwise seem not to be in each other's way.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -13,7 +15,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
 use crate::alloc::{Tally, tally};
-use crate::case::{Case, Meeting, Timed, now};
+use crate::case::{Case, Meeting, Timed, Took, now};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -29,7 +31,7 @@ impl Mode {
     pub(crate) const ALL: [Self; 3] = [Self::One, Self::Shared, Self::Apart];
 }
 
-type Job = (Timed, Sender<Duration>);
+type Job = (Timed, Sender<Took>);
 
 /// The threads of all modes, alive for the whole run.
 struct Stage {
@@ -58,8 +60,7 @@ impl Stage {
         })
     }
 
-    /// Nanoseconds a call.
-    fn sample(&self, case: &Case, mode: Mode, calls: u64) -> f64 {
+    fn sample(&self, case: &Case, mode: Mode, calls: u64) -> Sample {
         let part = (case.begin)();
         let times = match mode {
             Mode::One => vec![self.one.block_on(part(calls, Arc::new(Meeting::of(1))))],
@@ -82,35 +83,64 @@ impl Stage {
             }
         };
         assert!(times.len() == if mode == Mode::One { 1 } else { 2 }, "a thread has died");
-        let sum: f64 = times.iter().map(Duration::as_secs_f64).sum();
-        sum * 1e9 / (float(times.len()) * float(calls))
+        let time: f64 = times.iter().map(|took| took.time.as_secs_f64()).sum();
+        let waited: f64 = times.iter().map(|took| took.waited.as_secs_f64()).sum();
+        let begun = times.iter().map(|took| took.begun);
+        let alone = begun.clone().max().zip(begun.min()).map(|(last, first)| last - first);
+        let nanos = time * 1e9 / (float(times.len()) * float(calls));
+        Sample { nanos, waiting: (waited + alone.unwrap_or_default().as_secs_f64()) / time }
     }
 
-    /// How many calls take about as long as a sample should.
-    fn calibrate(&self, case: &Case, mode: Mode, target: Duration) -> u64 {
+    /// How many calls take about as long as a sample should, in each mode.
+    fn calibrate(&self, case: &Case, target: Duration) -> [u64; 3] {
         let target = target.as_secs_f64() * 1e9;
+        let on_one = self.calibrate_one(case, target);
+        Mode::ALL.map(|mode| {
+            if mode == Mode::One {
+                return on_one;
+            }
+            let calls = (on_one / 8).max(1);
+            let samples = (0..6).map(|_| self.sample(case, mode, calls));
+            let least = samples.min_by(|a, b| a.waiting.total_cmp(&b.waiting));
+            calls_for(target, least.map_or(target, |sample| sample.nanos)).min(on_one)
+        })
+    }
+
+    fn calibrate_one(&self, case: &Case, target: f64) -> u64 {
         let mut calls = 16_u64.min(case.most_calls);
         loop {
             // The best of three: one that was interrupted looks long enough.
-            let best = (0..3).map(|_| self.sample(case, mode, calls)).fold(f64::MAX, f64::min);
+            let sample = |_| self.sample(case, Mode::One, calls).nanos;
+            let best = (0..3).map(sample).fold(f64::MAX, f64::min);
             if best * float(calls) >= target / 2.0 || calls == case.most_calls {
-                let wanted = (target / best.max(0.1)).max(1.0);
-                // Far below what an f64 holds exactly.
-                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-                return (wanted as u64).min(case.most_calls);
+                return calls_for(target, best).min(case.most_calls);
             }
             calls = (calls * 2).min(case.most_calls);
         }
     }
 }
 
+fn calls_for(target: f64, nanos: f64) -> u64 {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small, positive")]
+    let calls = (target / nanos.max(0.1)).max(1.0) as u64;
+    calls
+}
+
 fn float(n: impl TryInto<u32>) -> f64 {
     f64::from(n.try_into().unwrap_or(u32::MAX))
 }
 
+#[derive(Clone, Copy)]
+struct Sample {
+    /// A call.
+    nanos: f64,
+    /// The share of the time in which a thread had no core, or had begun before the other.
+    waiting: f64,
+}
+
 /// All samples of one case.
 pub(crate) struct Figures {
-    samples: [Vec<f64>; 3],
+    samples: [Vec<Sample>; 3],
     pub(crate) allocations: f64,
     pub(crate) bytes: f64,
 }
@@ -125,8 +155,21 @@ impl Figures {
         (self.quantile(mode, 0.75) - self.quantile(mode, 0.25)) / 2.0 / self.median(mode)
     }
 
-    fn quantile(&self, mode: Mode, at: f64) -> f64 {
+    /// Whether the machine had too little time for the samples that count to say anything.
+    pub(crate) fn disturbed(&self, mode: Mode) -> bool {
+        let most = self.least_disturbed(mode).map(|sample| sample.waiting).fold(0.0, f64::max);
+        most > 0.1
+    }
+
+    fn least_disturbed(&self, mode: Mode) -> impl Iterator<Item = Sample> {
         let mut samples = self.samples[mode as usize].clone();
+        samples.sort_by(|a, b| a.waiting.total_cmp(&b.waiting));
+        let quarter = samples.len().div_ceil(4);
+        samples.into_iter().take(quarter)
+    }
+
+    fn quantile(&self, mode: Mode, at: f64) -> f64 {
+        let mut samples: Vec<_> = self.least_disturbed(mode).map(|sample| sample.nanos).collect();
         samples.sort_by(f64::total_cmp);
         let last = samples.len() - 1;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index")]
@@ -149,8 +192,8 @@ pub(crate) fn run(cases: &[Case], plan: Plan) -> std::io::Result<(Vec<Figures>, 
     let mut figures: Vec<_> = cases.iter().map(with_allocations).collect();
     let mut todo = Vec::new();
     for (index, case) in cases.iter().enumerate() {
-        for mode in Mode::ALL {
-            todo.push((index, mode, stage.calibrate(case, mode, plan.sample)));
+        for (mode, calls) in Mode::ALL.into_iter().zip(stage.calibrate(case, plan.sample)) {
+            todo.push((index, mode, calls));
         }
     }
     let mut rounds = 0;

@@ -30,6 +30,11 @@ pub(crate) fn head() {
         rustc.unwrap_or_else(|_| "unknown rustc".to_owned())
     );
     let (std, tokio) = (clock(Instant::now), clock(tokio::time::Instant::now));
+    println!(
+        "Profile: bench, lto {}, codegen-units {}",
+        option_env!("CARGO_PROFILE_BENCH_LTO").unwrap_or("as by default"),
+        option_env!("CARGO_PROFILE_BENCH_CODEGEN_UNITS").unwrap_or("as by default")
+    );
     println!("One clock read: std {std:.1} ns, tokio {tokio:.1} ns");
     if tokio > std * 1.5 + 2.0 {
         println!("WARNING: tokio's clock is slow, `test-util` seems to be in this build");
@@ -88,7 +93,8 @@ pub(crate) fn table(cases: &[Case], figures: &[Figures]) {
                 .iter()
                 .zip(figures)
                 .filter(|(other, _)| other.group == case.group && other.whose == Whose::Peers);
-            of_group.map(|(_, figure)| figure.median(mode)).min_by(f64::total_cmp)
+            let calm = of_group.filter(|(_, figure)| !figure.disturbed(mode));
+            calm.map(|(_, figure)| figure.median(mode)).min_by(f64::total_cmp)
         };
         let to_best = |mode| match best(mode) {
             Some(best) => format!("{:.2}", figure.median(mode) / best),
@@ -109,9 +115,13 @@ pub(crate) fn table(cases: &[Case], figures: &[Figures]) {
             to_best(Mode::One),
         ];
         for mode in [Mode::Shared, Mode::Apart] {
-            row.push(nanos(figure.median(mode)));
-            row.push(format!("{:.2}", figure.median(mode) / one));
-            row.push(to_best(mode));
+            if figure.disturbed(mode) {
+                row.extend(["busy", "", ""].map(str::to_owned));
+            } else {
+                row.push(nanos(figure.median(mode)));
+                row.push(format!("{:.2}", figure.median(mode) / one));
+                row.push(to_best(mode));
+            }
         }
         row.extend([
             number(figure.allocations),
@@ -153,8 +163,17 @@ fn number(number: f64) -> String {
     if number.fract().abs() < 0.01 { format!("{number:.0}") } else { format!("{number:.2}") }
 }
 
-pub(crate) fn foot(rounds: u32, in_earnest: bool) {
-    println!("\nMedians of {rounds} rounds, nanoseconds a call; bold: bindu-cb.");
+pub(crate) fn foot(rounds: u32, in_earnest: bool, figures: &[Figures]) {
+    println!(
+        "\nMedians of the least disturbed quarter of {rounds} rounds, nanoseconds a call; bold: bindu-cb."
+    );
+    let disturbed = |figure: &Figures| Mode::ALL.iter().any(|mode| figure.disturbed(*mode));
+    if figures.iter().any(disturbed) {
+        println!(
+            "busy: there was no time in which both threads had a core for themselves. Run it again \
+             on an idle machine; ratios to the best peer are to those that could be measured."
+        );
+    }
     if !in_earnest {
         println!("A trial of one round without `--bench`: the times say nothing.");
     }
@@ -200,7 +219,9 @@ pub(crate) fn targets(cases: &[Case], figures: &[Figures]) {
         let one = figure.median(Mode::One);
         for (mode, runtimes) in [(Mode::Shared, "one runtime"), (Mode::Apart, "two runtimes")] {
             let ratio = figure.median(mode) / one;
-            if ratio > 1.25 {
+            if figure.disturbed(mode) {
+                println!("  unknown  {what}, two threads, {runtimes}: the machine was busy");
+            } else if ratio > 1.25 {
                 println!("  MISSED   {what}, two threads, {runtimes}: {ratio:.2} of at most 1.25");
             }
         }

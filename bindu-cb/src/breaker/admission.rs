@@ -17,6 +17,7 @@ use crate::event::Cause;
 
 impl CircuitBreaker {
     /// Asks for the right to run. A closed circuit answers with one load.
+    #[inline]
     pub(crate) fn admit(&self, mode: Mode) -> Result<Ticket, CircuitBreakerOpenError> {
         let word = self.word();
         match word.state() {
@@ -27,6 +28,7 @@ impl CircuitBreaker {
         }
     }
 
+    #[inline]
     fn ticket(&self, generation: Generation, role: Role) -> Ticket {
         // Relaxed: a setting.
         let can_be_slow = self.gate.slow_call.load(Ordering::Relaxed) != NEVER;

@@ -34,6 +34,7 @@ impl Counters {
         Self((0..=OWNED).map(|_| CounterCell::default()).collect())
     }
 
+    #[inline]
     pub(crate) fn add(&self, outcome: Outcome) {
         let number = threads::number();
         let counter = &self.0[number].0[outcome as usize];

@@ -79,6 +79,7 @@ impl CircuitBreaker {
     }
 
     /// A success of an untroubled circuit: counted where it must be without the lock, or false.
+    #[inline]
     pub(super) fn measure_success(&self, ticket: Ticket) -> bool {
         // Acquire here and below: partners of the Releases in `start_measuring` and `settle_at`.
         let which = self.gate.measure.which.load(Ordering::Acquire);

@@ -248,6 +248,7 @@ impl CircuitBreaker {
     ///
     /// [`CircuitBreakerOpenError`] if the circuit is open, or half-open with all its probes in
     /// flight.
+    #[inline]
     pub fn try_acquire(&self) -> Result<Permit<'_>, CircuitBreakerOpenError> {
         self.admit(self.mode()).map(|ticket| Permit::new(self, ticket))
     }
@@ -311,6 +312,7 @@ impl CircuitBreaker {
         self.announce();
     }
 
+    #[inline]
     pub(crate) fn mode(&self) -> Mode {
         // Relaxed: a switch, not a message; a call takes the old one or the new one.
         Mode(self.gate.mode.load(Ordering::Relaxed))
@@ -343,6 +345,7 @@ impl CircuitBreaker {
         self.cold.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    #[inline]
     fn word(&self) -> Word {
         // Acquire: partner of the Release in `swap`. Who sees a generation sees its deadline.
         Word::from_bits(self.gate.word.load(Ordering::Acquire))
@@ -379,6 +382,7 @@ impl CircuitBreaker {
     }
 
     /// This moment on the circuit's own clock.
+    #[inline]
     pub(crate) fn now(&self) -> Nanos {
         #[cfg(all(test, loom))]
         return models::now();

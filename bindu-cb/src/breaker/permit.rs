@@ -47,6 +47,7 @@ impl LeaseId {
 }
 
 impl Ticket {
+    #[inline]
     pub(super) fn new(generation: Generation, role: Role, began: Option<NonZero<Nanos>>) -> Self {
         let kind = match role {
             Role::Caller => CALLER,
@@ -56,6 +57,7 @@ impl Ticket {
         Self { packed: kind | generation.as_u64(), began }
     }
 
+    #[inline]
     pub(super) fn generation(self) -> Generation {
         Generation::from_low_bits(self.packed.get())
     }
@@ -117,6 +119,7 @@ impl<'a> Permit<'a> {
     }
 
     /// The service answered.
+    #[inline]
     pub fn success(self) {
         self.settle(Outcome::Success);
     }
@@ -138,6 +141,7 @@ impl<'a> Permit<'a> {
         }
     }
 
+    #[inline]
     fn settle(mut self, outcome: Outcome) {
         if let Some(ticket) = self.ticket.take() {
             self.circuit.settle(ticket, outcome, || None);
@@ -146,6 +150,7 @@ impl<'a> Permit<'a> {
 }
 
 impl Drop for Permit<'_> {
+    #[inline]
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
             self.circuit.abandon(ticket);

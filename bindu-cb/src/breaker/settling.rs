@@ -18,6 +18,7 @@ const LONGEST_TEXT: usize = 512;
 impl CircuitBreaker {
     /// Takes a permit back with its outcome. `text` describes a failure; it is asked for only if
     /// the failure counts.
+    #[inline]
     pub(crate) fn settle(
         &self,
         ticket: Ticket,

@@ -66,6 +66,7 @@ fn assign_number() -> usize {
 }
 
 /// This thread's number; [`OWNED`] if it has none of its own.
+#[inline]
 pub(super) fn number() -> usize {
     #[cfg(all(test, loom))]
     return super::models::number();
@@ -74,6 +75,7 @@ pub(super) fn number() -> usize {
 }
 
 #[cfg_attr(all(test, loom), expect(dead_code, reason = "the models hand out their own"))]
+#[inline]
 fn own_number() -> usize {
     let number = NUMBER.get();
     if number > OWNED { assign_number() } else { number }

@@ -55,6 +55,7 @@ impl Word {
         self.0
     }
 
+    #[inline]
     pub(crate) fn state(self) -> CircuitState {
         match self.0 >> STATE_SHIFT {
             0 => CircuitState::Closed,
@@ -65,6 +66,7 @@ impl Word {
         }
     }
 
+    #[inline]
     pub(crate) fn generation(self) -> Generation {
         Generation(self.0 & GENERATION_MASK)
     }
@@ -81,6 +83,7 @@ impl Word {
     }
 
     /// Closed with nothing counted, in this generation: what nearly every success finds.
+    #[inline]
     pub(crate) fn is_untroubled(self, generation: Generation) -> bool {
         self.0 == generation.0
     }

@@ -139,15 +139,18 @@ impl Core {
 
     /// The time limit of an attempt, or [`NO_TIMEOUT`]. In nanoseconds, which is half the size of
     /// a duration in the future that keeps it.
+    #[inline]
     pub(crate) fn timeout_nanos(&self) -> u64 {
         self.timeout.load(Ordering::Relaxed)
     }
 
+    #[inline]
     pub(crate) fn has_deadline(&self) -> bool {
         self.has_deadline.load(Ordering::Relaxed)
     }
 
     /// A call runs without protection: says so once, if nothing at all is protected (rule S5).
+    #[inline]
     pub(crate) fn note_disabled(&self) {
         // Relaxed: told once or, by two calls at once, looked into twice.
         if !self.told_disabled.load(Ordering::Relaxed) {

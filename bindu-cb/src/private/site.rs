@@ -58,6 +58,7 @@ impl Site {
     /// # Errors
     ///
     /// [`CircuitBreakerOpenError`] if the circuit is open.
+    #[inline]
     pub fn enter(&'static self) -> Result<Call<'static>, CircuitBreakerOpenError> {
         #[cfg(feature = "test-util")]
         if let Some(isolated) = crate::testing::isolated() {

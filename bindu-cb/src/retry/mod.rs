@@ -76,6 +76,7 @@ struct Trouble {
 pub struct Delay(Duration);
 
 impl<'a> Call<'a> {
+    #[inline]
     pub(crate) fn enter(core: CoreRef<'a>) -> Result<Self, CircuitBreakerOpenError> {
         let mode = core.circuit.mode();
         let ticket = if mode.enabled() {
@@ -116,6 +117,7 @@ impl<'a> Call<'a> {
     }
 
     /// The call has succeeded.
+    #[inline]
     pub fn success(&mut self) {
         self.settle(Outcome::Success, Text::NONE);
     }
@@ -207,6 +209,7 @@ impl<'a> Call<'a> {
         self.settle(outcome, text);
     }
 
+    #[inline]
     fn settle(&mut self, outcome: Outcome, text: Text<'_>) {
         if let Some(ticket) = self.ticket {
             self.core.circuit.settle(ticket, outcome, || text.make());
@@ -345,7 +348,17 @@ async fn yield_once() {
 }
 
 impl Drop for Call<'_> {
+    #[inline]
     fn drop(&mut self) {
+        if self.ticket.is_some() {
+            self.abandon();
+        }
+    }
+}
+
+impl Call<'_> {
+    #[cold]
+    fn abandon(&mut self) {
         let Some(ticket) = self.ticket.take() else { return };
         let failed = self.trouble.as_ref().is_some_and(|trouble| trouble.failed);
         if failed && !std::thread::panicking() {
