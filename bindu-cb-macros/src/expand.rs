@@ -30,10 +30,10 @@ pub(crate) use ours;
 //     async fn save(&self, row: &Row) -> Result<(), StoreError> {
 //         static __BINDU_CB_SITE: p::Site = p::Site::new("storage", p::Preset::OfKind).attempts(5);
 //         let __tag = p::tag::<Result<(), StoreError>, _, _>();
-//         let mut __entered = p::Site::enter(&__BINDU_CB_SITE);
-//         let __open = match __entered {
-//             Err(__open) => __open,
-//             Ok(ref mut __call) => loop {
+//         let mut __call = p::Site::enter(&__BINDU_CB_SITE);
+//         let __open = match p::Call::rejection(&__call) {
+//             Some(__open) => __open,
+//             None => loop {
 //                 let __delay = match {
 //                     let __r: Result<(), StoreError> = async {
 //                         if let Some(__r) = None::<Result<(), StoreError>> { return __r; }
@@ -42,13 +42,13 @@ pub(crate) use ours;
 //                     .await;
 //                     __tag.split(__r)
 //                 } {
-//                     Ok(__v) => { p::Call::success(__call); return __tag.ok(__v); }
-//                     Err(__e) => match p::Call::failed(__call, p::seen!(__tag, __e)) {
+//                     Ok(__v) => { p::Call::success(&mut __call); return __tag.ok(__v); }
+//                     Err(__e) => match p::Call::failed(&mut __call, p::seen!(__tag, __e)) {
 //                         Some(__delay) => __delay,
 //                         None => return __tag.err(__e),
 //                     },
 //                 };
-//                 let __waited = p::Call::wait(__call, __delay).await;
+//                 let __waited = p::Call::wait(&mut __call, __delay).await;
 //                 if let Err(__open) = __waited { break __open; }
 //             },
 //         };
@@ -108,18 +108,18 @@ impl<'a> Expansion<'a> {
         }
     }
 
-    /// The call is matched where it is, by reference: bound by value, it would be in the future
-    /// twice.
+    /// The call is a variable of its own, not part of a result that is matched on: a reference into
+    /// that would be kept across every await, and the future would be larger and slower by it.
     fn retry(&self) -> TokenStream {
         let (p, site, on_open) = (&self.p, site::name(), self.on_open());
         let attempt = self.attempt(&self.retry_arms());
         ours! {
-            let mut __entered = #p::Site::enter(&#site);
-            let __open = match __entered {
-                ::core::result::Result::Err(__open) => __open,
-                ::core::result::Result::Ok(ref mut __call) => loop {
+            let mut __call = #p::Site::enter(&#site);
+            let __open = match #p::Call::rejection(&__call) {
+                ::core::option::Option::Some(__open) => __open,
+                ::core::option::Option::None => loop {
                     let __delay = #attempt;
-                    let __waited = #p::Call::wait(__call, __delay).await;
+                    let __waited = #p::Call::wait(&mut __call, __delay).await;
                     if let ::core::result::Result::Err(__open) = __waited { break __open; }
                 },
             };
@@ -139,43 +139,43 @@ impl<'a> Expansion<'a> {
             }
         };
         let success = ours!({
-            #p::Call::success(__call);
+            #p::Call::success(&mut __call);
             return __tag.ok(__v);
         });
         Arms {
             ok: match self.is_failure() {
                 Some(is_failure) => {
                     let delay =
-                        or_return(ours!(#p::Call::failed_value(__call)), ours!(__tag.ok(__v)));
+                        or_return(ours!(#p::Call::failed_value(&mut __call)), ours!(__tag.ok(__v)));
                     ours!(if #is_failure { #delay } else #success)
                 }
                 None => success,
             },
-            err: or_return(ours!(#p::Call::failed(__call, #seen)), ours!(__tag.err(__e))),
-            timed_out: or_return(ours!(#p::Call::timed_out(__call, &__t)), on_timeout),
+            err: or_return(ours!(#p::Call::failed(&mut __call, #seen)), ours!(__tag.err(__e))),
+            timed_out: or_return(ours!(#p::Call::timed_out(&mut __call, &__t)), on_timeout),
         }
     }
 
     fn once(&self) -> TokenStream {
         let (p, site, on_open) = (&self.p, site::name(), self.on_open());
         let (seen, on_timeout) = (self.seen(), self.on_timeout());
-        let success = ours!(#p::Call::success(__call););
+        let success = ours!(#p::Call::success(&mut __call););
         let ok = match self.is_failure() {
             Some(is_failure) => ours! {
-                if #is_failure { #p::Call::ended_value(__call); } else { #success }
+                if #is_failure { #p::Call::ended_value(&mut __call); } else { #success }
             },
             None => success,
         };
         let attempt = self.attempt(&Arms {
             ok: ours!({ #ok __tag.ok(__v) }),
-            err: ours!({ #p::Call::ended(__call, #seen); __tag.err(__e) }),
-            timed_out: ours!({ #p::Call::ended_timed_out(__call, &__t); #on_timeout }),
+            err: ours!({ #p::Call::ended(&mut __call, #seen); __tag.err(__e) }),
+            timed_out: ours!({ #p::Call::ended_timed_out(&mut __call, &__t); #on_timeout }),
         });
         ours! {
-            let mut __entered = #p::Site::enter(&#site);
-            match __entered {
-                ::core::result::Result::Err(__open) => { #on_open }
-                ::core::result::Result::Ok(ref mut __call) => #attempt,
+            let mut __call = #p::Site::enter(&#site);
+            match #p::Call::rejection(&__call) {
+                ::core::option::Option::Some(__open) => { #on_open }
+                ::core::option::Option::None => #attempt,
             }
         }
     }
@@ -201,7 +201,7 @@ impl<'a> Expansion<'a> {
             match {
                 let mut __attempt = ::core::pin::pin!(#block);
                 let __attempt = ::core::pin::Pin::as_mut(&mut __attempt);
-                let __ended = #p::Call::within(__call, __attempt).await;
+                let __ended = #p::Call::within(&__call, __attempt).await;
                 __ended
             } {
                 ::core::result::Result::Ok(__r) => #verdict,

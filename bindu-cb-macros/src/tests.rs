@@ -65,10 +65,10 @@ fn the_expansion_of_a_plain_function() {
                     .attempts(5)
                     .min_wait(::core::time::Duration::new(0, 250000000));
             let __tag = ::bindu_cb::__private::tag::<Result<(), StoreError>, _, _>();
-            let mut __entered = ::bindu_cb::__private::Site::enter(&__BINDU_CB_SITE);
-            let __open = match __entered {
-                ::core::result::Result::Err(__open) => __open,
-                ::core::result::Result::Ok(ref mut __call) => loop {
+            let mut __call = ::bindu_cb::__private::Site::enter(&__BINDU_CB_SITE);
+            let __open = match ::bindu_cb::__private::Call::rejection(&__call) {
+                ::core::option::Option::Some(__open) => __open,
+                ::core::option::Option::None => loop {
                     let __delay = match {
                         let __r: Result<(), StoreError> = async {
                             if let ::core::option::Option::Some(__r) =
@@ -82,18 +82,18 @@ fn the_expansion_of_a_plain_function() {
                         __tag.split(__r)
                     } {
                         ::core::result::Result::Ok(__v) => {
-                            ::bindu_cb::__private::Call::success(__call);
+                            ::bindu_cb::__private::Call::success(&mut __call);
                             return __tag.ok(__v);
                         },
                         ::core::result::Result::Err(__e) => match ::bindu_cb::__private::Call::failed(
-                            __call,
+                            &mut __call,
                             ::bindu_cb::__private::seen!(__tag, __e)
                         ) {
                             ::core::option::Option::Some(__delay) => __delay,
                             ::core::option::Option::None => return __tag.err(__e),
                         },
                     };
-                    let __waited = ::bindu_cb::__private::Call::wait(__call, __delay).await;
+                    let __waited = ::bindu_cb::__private::Call::wait(&mut __call, __delay).await;
                     if let ::core::result::Result::Err(__open) = __waited { break __open; }
                 },
             };

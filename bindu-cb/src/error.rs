@@ -29,8 +29,9 @@ pub struct CircuitBreakerOpenError {
 }
 
 impl CircuitBreakerOpenError {
-    pub(crate) fn new(retry_after: Duration, cause: OpenCause) -> Self {
-        let retry_after = u64::try_from(retry_after.as_nanos()).unwrap_or(u64::MAX);
+    /// `retry_after` in nanoseconds.
+    #[inline]
+    pub(crate) fn new(retry_after: u64, cause: OpenCause) -> Self {
         Self { retry_after, cause }
     }
 
@@ -137,14 +138,53 @@ pub(crate) fn error_chain<'e>(
 pub struct OpenCause {
     pub(crate) name: &'static Name,
     pub(crate) circuit: u64,
-    pub(crate) generation: u64,
-    pub(crate) reason: OpenReason,
+    pub(crate) opening: OpeningId,
+}
+
+/// Which opening of its circuit, and of what kind: a generation with the reason above it.
+#[derive(Clone, Copy)]
+pub(crate) struct OpeningId(u64);
+
+impl OpeningId {
+    const REASON_SHIFT: u32 = 60;
+
+    /// The generation is less wide than what is left to it.
+    pub(crate) fn new(generation: u64, reason: OpenReason) -> Self {
+        let reason = match reason {
+            OpenReason::Failures => 0,
+            OpenReason::ProbeFailed => 1,
+            OpenReason::Forced => 2,
+        };
+        Self(generation | reason << Self::REASON_SHIFT)
+    }
+
+    /// Below `1 << 62`.
+    pub(crate) fn as_u64(self) -> u64 {
+        self.0
+    }
+
+    #[inline]
+    pub(crate) fn from_u64(id: u64) -> Self {
+        Self(id)
+    }
+
+    fn generation(self) -> u64 {
+        self.0 & ((1 << Self::REASON_SHIFT) - 1)
+    }
+
+    fn reason(self) -> OpenReason {
+        match self.0 >> Self::REASON_SHIFT {
+            0 => OpenReason::Failures,
+            1 => OpenReason::ProbeFailed,
+            _ => OpenReason::Forced,
+        }
+    }
 }
 
 impl OpenCause {
     /// What kind of event opened the circuit.
     pub fn reason(&self) -> OpenReason {
-        self.reason
+        self.opening.reason()
     }
 
     /// The cause in an error's source chain, if it comes from a rejection: by an inner guarded call,
@@ -165,18 +205,18 @@ impl OpenCause {
     /// The text of the failure that opened the circuit. `None` if it was opened by hand, or if it
     /// has opened several times since, or no longer exists.
     pub fn last_failure(&self) -> Option<String> {
-        if self.reason == OpenReason::Forced {
+        if self.reason() == OpenReason::Forced {
             return None;
         }
-        let opening = self.name.recall(self.circuit, self.generation)?;
+        let opening = self.name.recall(self.circuit, self.opening.generation())?;
         opening.last_failure.as_deref().map(str::to_owned)
     }
 }
 
 impl fmt::Display for OpenCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let opening = self.name.recall(self.circuit, self.generation);
-        match self.reason {
+        let opening = self.name.recall(self.circuit, self.opening.generation());
+        match self.reason() {
             OpenReason::Forced => return f.write_str("forced open by hand"),
             OpenReason::ProbeFailed => f.write_str("opened again because a probe failed")?,
             OpenReason::Failures => match opening.as_ref().map(|o| o.why) {
@@ -201,7 +241,7 @@ impl fmt::Display for OpenCause {
 impl fmt::Debug for OpenCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OpenCause")
-            .field("reason", &self.reason)
+            .field("reason", &self.reason())
             .field("last_failure", &self.last_failure())
             .finish_non_exhaustive()
     }

@@ -67,11 +67,14 @@ impl Operation {
     ///
     /// Dropped before it ends, the call counts as a failure if an attempt of it had failed, else
     /// as cancelled. Its permit is free again in any case.
-    pub async fn call<T, E, Fut>(&self, f: impl FnMut() -> Fut) -> Result<T, CallError<E>>
+    pub fn call<T, E, Fut>(
+        &self,
+        f: impl FnMut() -> Fut,
+    ) -> impl Future<Output = Result<T, CallError<E>>>
     where
         Fut: Future<Output = Result<T, E>>,
     {
-        self.call_with(f, transient_errors).await
+        run(&self.core, f, transient_errors)
     }
 
     /// As [`call`](Self::call), with `verdict` to say what each result means. A value that is a
@@ -103,15 +106,15 @@ impl Operation {
     /// # Cancel safety
     ///
     /// As for [`call`](Self::call).
-    pub async fn call_with<T, E, Fut>(
+    pub fn call_with<T, E, Fut>(
         &self,
         f: impl FnMut() -> Fut,
         verdict: impl Fn(&Result<T, E>) -> Verdict,
-    ) -> Result<T, CallError<E>>
+    ) -> impl Future<Output = Result<T, CallError<E>>>
     where
         Fut: Future<Output = Result<T, E>>,
     {
-        run(&self.core, f, verdict).await
+        run(&self.core, f, verdict)
     }
 }
 
@@ -133,9 +136,19 @@ async fn run<T, E, Fut>(
 where
     Fut: Future<Output = Result<T, E>>,
 {
-    let mut call = Call::enter(core_ref(core))?;
+    let mut call = Call::enter(core_ref(core));
+    if let Some(open) = call.rejection() {
+        return Err(open.into());
+    }
     loop {
-        let delay = match call.within(pin!(f()).as_mut()).await {
+        // Two awaits, because the one with a limit costs as much as the rest of the call.
+        let attempt = f();
+        let ended = if call.is_limited() {
+            call.within(pin!(attempt).as_mut()).await
+        } else {
+            Ok(attempt.await)
+        };
+        let delay = match ended {
             Err(timeout) => match call.timed_out(&timeout) {
                 Some(delay) => delay,
                 None => return Err(CallError::Timeout(timeout)),

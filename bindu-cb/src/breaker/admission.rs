@@ -1,6 +1,5 @@
 //! Who may run: the way in, and the way out for loops that wait while the circuit opens.
 
-use std::num::NonZero;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -8,56 +7,56 @@ use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
 use super::leases::{Claim, Nanos};
-use super::permit::{Role, Ticket};
+use super::permit::{Admission, Role, Ticket};
 use super::sync;
 use super::word::{Generation, Word};
-use super::{CircuitBreaker, CircuitState, Cold, Mode, NEVER, Outcome, nanos, transition};
-use crate::error::{CircuitBreakerOpenError, OpenCause, OpenReason};
+use super::{CircuitBreaker, CircuitState, Cold, Mode, Outcome, nanos, transition};
+use crate::error::{CircuitBreakerOpenError, OpenCause, OpenReason, OpeningId};
 use crate::event::Cause;
 
 impl CircuitBreaker {
     /// Asks for the right to run. A closed circuit answers with one load.
     #[inline]
-    pub(crate) fn admit(&self, mode: Mode) -> Result<Ticket, CircuitBreakerOpenError> {
+    pub(crate) fn admit(&self, mode: Mode) -> Admission {
         let word = self.word();
-        match word.state() {
-            CircuitState::Closed | CircuitState::ForcedClosed => {
-                Ok(self.ticket(word.generation(), Role::Caller))
-            }
-            _ => self.admit_through_gate(mode),
+        if word.is_closed() && !mode.timed() {
+            return Admission::admitted(Ticket::caller(word.generation()));
         }
+        self.admit_through_gate(mode)
     }
 
-    #[inline]
-    fn ticket(&self, generation: Generation, role: Role) -> Ticket {
-        // Relaxed: a setting.
-        let can_be_slow = self.gate.slow_call.load(Ordering::Relaxed) != NEVER;
-        let began = if can_be_slow { NonZero::new(self.now().max(1)) } else { None };
-        Ticket::new(generation, role, began)
+    /// Gives a call that has a deadline the moment at which it began.
+    #[cold]
+    pub(crate) fn begin(&self, admission: Admission) -> Admission {
+        admission.begun_at(|| self.moment())
+    }
+
+    fn ticket(&self, mode: Mode, generation: Generation, role: Role) -> Ticket {
+        Ticket::new(generation, role, mode.timed().then(|| self.moment()))
     }
 
     #[inline(never)]
-    fn admit_through_gate(&self, mode: Mode) -> Result<Ticket, CircuitBreakerOpenError> {
-        let (word, retry_after) = match self.pass_gate() {
-            Ok(ticket) => return Ok(ticket),
+    fn admit_through_gate(&self, mode: Mode) -> Admission {
+        let (word, retry_after) = match self.pass_gate(mode) {
+            Ok(ticket) => return Admission::admitted(ticket),
             Err(rejected) => rejected,
         };
         self.counters.add(Outcome::Rejected);
         if mode.dry_run() {
-            return Ok(self.ticket(word.generation(), Role::Shadow));
+            return Admission::admitted(self.ticket(mode, word.generation(), Role::Shadow));
         }
-        Err(self.open_error(word, retry_after))
+        Admission::rejected(which_opening(word), retry_after)
     }
 
-    fn pass_gate(&self) -> Result<Ticket, (Word, Duration)> {
+    fn pass_gate(&self, mode: Mode) -> Result<Ticket, (Word, Nanos)> {
         loop {
             let word = self.word();
             match word.state() {
                 CircuitState::Closed | CircuitState::ForcedClosed => {
-                    return Ok(self.ticket(word.generation(), Role::Caller));
+                    return Ok(self.ticket(mode, word.generation(), Role::Caller));
                 }
                 CircuitState::ForcedOpen => {
-                    return Err((word, self.cold().settings.settings.recovery_timeout));
+                    return Err((word, self.nominal_wait()));
                 }
                 CircuitState::Open => {
                     let Some(deadline) = self.deadline(word) else { continue };
@@ -65,7 +64,7 @@ impl CircuitBreaker {
                     if now < deadline {
                         return Err((word, self.left_until(deadline, now)));
                     }
-                    if let Some(ticket) = self.half_open(word, now) {
+                    if let Some(ticket) = self.half_open(mode, word, now) {
                         return Ok(ticket);
                     }
                 }
@@ -77,7 +76,7 @@ impl CircuitBreaker {
                     if now < full_until {
                         return Err((word, self.left_until(full_until, now)));
                     }
-                    if let Some(claimed) = self.claim_probe(word, now) {
+                    if let Some(claimed) = self.claim_probe(mode, word, now) {
                         return claimed;
                     }
                 }
@@ -94,7 +93,7 @@ impl CircuitBreaker {
     }
 
     /// The first call after the wait: makes the circuit half-open and is its first probe.
-    fn half_open(&self, open: Word, now: Nanos) -> Option<Ticket> {
+    fn half_open(&self, mode: Mode, open: Word, now: Nanos) -> Option<Ticket> {
         let mut cold = self.cold();
         if self.word() != open && !sync::mutated("half_open_without_a_look") {
             return None;
@@ -103,7 +102,7 @@ impl CircuitBreaker {
         cold.since = now;
         let after = transition::half_open(open);
         // The lease is taken before anybody can see that there are leases to be had.
-        let (claimed, _) = self.claim_locked(&mut cold, after.generation(), now);
+        let (claimed, _) = self.claim_locked(mode, &mut cold, after.generation(), now);
         self.change(|_| Some(after));
         cold.events.push(self.event(open, after, Cause::Local));
         drop(cold);
@@ -112,12 +111,17 @@ impl CircuitBreaker {
     }
 
     /// Half-open: a permit, or a rejection; `None` if the word has moved on.
-    fn claim_probe(&self, word: Word, now: Nanos) -> Option<Result<Ticket, (Word, Duration)>> {
+    fn claim_probe(
+        &self,
+        mode: Mode,
+        word: Word,
+        now: Nanos,
+    ) -> Option<Result<Ticket, (Word, Nanos)>> {
         let mut cold = self.cold();
         if self.word().generation() != word.generation() {
             return None;
         }
-        let (claimed, took_back) = self.claim_locked(&mut cold, word.generation(), now);
+        let (claimed, took_back) = self.claim_locked(mode, &mut cold, word.generation(), now);
         drop(cold);
         if took_back {
             // A probe that waits between two attempts is no longer one. Without the lock: wakers
@@ -129,6 +133,7 @@ impl CircuitBreaker {
 
     fn claim_locked(
         &self,
+        mode: Mode,
         cold: &mut Cold,
         generation: Generation,
         now: Nanos,
@@ -139,7 +144,7 @@ impl CircuitBreaker {
         // Relaxed: a hint, see `pass_gate`.
         self.gate.full_until.store(cold.leases.full_until(permits), Ordering::Relaxed);
         let claimed = match claim {
-            Claim::Granted(lease) => Ok(self.ticket(generation, Role::Probe(lease))),
+            Claim::Granted(lease) => Ok(self.ticket(mode, generation, Role::Probe(lease))),
             Claim::Full(until) => Err(until),
         };
         (claimed, took_back)
@@ -170,20 +175,20 @@ impl CircuitBreaker {
                 let now = self.now();
                 match self.cold().leases.end_of(lease, now) {
                     Some(end) => Ok(self.epoch.checked_add(Duration::from_nanos(end))),
-                    None => Err(self.open_error(word, Duration::ZERO)),
+                    None => Err(self.open_error(which_opening(word), 0)),
                 }
             }
             (CircuitState::Open, _) => {
                 let deadline = self.deadline(word).unwrap_or(0);
-                Err(self.open_error(word, self.left_until(deadline, self.now())))
+                Err(self.open_error(which_opening(word), self.left_until(deadline, self.now())))
             }
             (CircuitState::HalfOpen, _) => {
                 // Relaxed: a hint, see `pass_gate`.
                 let until = self.gate.full_until.load(Ordering::Relaxed);
-                Err(self.open_error(word, self.left_until(until, self.now())))
+                Err(self.open_error(which_opening(word), self.left_until(until, self.now())))
             }
             (CircuitState::ForcedOpen, _) => {
-                Err(self.open_error(word, self.cold().settings.settings.recovery_timeout))
+                Err(self.open_error(which_opening(word), self.nominal_wait()))
             }
         }
     }
@@ -191,18 +196,31 @@ impl CircuitBreaker {
     /// When to come back: at the end of this opening or, half-open, when the time of the first
     /// probe is up. Never later than after another wait like the last one: a probe mostly ends
     /// much sooner than it must, and a clock that was set back knows no better.
-    pub(super) fn left_until(&self, end: Nanos, now: Nanos) -> Duration {
-        Duration::from_nanos(end.saturating_sub(now).min(self.last_wait()))
+    pub(super) fn left_until(&self, end: Nanos, now: Nanos) -> Nanos {
+        end.saturating_sub(now).min(self.last_wait())
     }
 
-    fn open_error(&self, word: Word, retry_after: Duration) -> CircuitBreakerOpenError {
-        let reason = match word.state() {
-            CircuitState::ForcedOpen => OpenReason::Forced,
-            _ if word.reopens() > 0 => OpenReason::ProbeFailed,
-            _ => OpenReason::Failures,
-        };
-        let generation = word.generation().as_u64();
-        let cause = OpenCause { name: self.name, circuit: self.id, generation, reason };
+    /// What a circuit that was forced open tells its callers to wait.
+    fn nominal_wait(&self) -> Nanos {
+        nanos(self.cold().settings.settings.recovery_timeout)
+    }
+
+    #[inline]
+    pub(crate) fn open_error(
+        &self,
+        opening: OpeningId,
+        retry_after: Nanos,
+    ) -> CircuitBreakerOpenError {
+        let cause = OpenCause { name: self.name, circuit: self.id, opening };
         CircuitBreakerOpenError::new(retry_after, cause)
     }
+}
+
+fn which_opening(word: Word) -> OpeningId {
+    let reason = match word.state() {
+        CircuitState::ForcedOpen => OpenReason::Forced,
+        _ if word.reopens() > 0 => OpenReason::ProbeFailed,
+        _ => OpenReason::Failures,
+    };
+    OpeningId::new(word.generation().as_u64(), reason)
 }

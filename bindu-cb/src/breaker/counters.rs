@@ -27,23 +27,36 @@ const OUTCOMES: usize = 6;
 #[repr(align(128))]
 struct CounterCell([AtomicU64; OUTCOMES]);
 
-pub(crate) struct Counters(Box<[CounterCell]>);
+pub(crate) struct Counters(Box<[CounterCell; OWNED + 1]>);
 
 impl Counters {
     pub(crate) fn new() -> Self {
-        Self((0..=OWNED).map(|_| CounterCell::default()).collect())
+        Self(Box::new(std::array::from_fn(|_| CounterCell::default())))
     }
 
     #[inline]
     pub(crate) fn add(&self, outcome: Outcome) {
-        let number = threads::number();
-        let counter = &self.0[number].0[outcome as usize];
+        match threads::owned() {
+            Some(number) => self.add_as(number, outcome),
+            None => self.add_unnumbered(outcome),
+        }
+    }
+
+    #[inline]
+    fn add_as(&self, owner: usize, outcome: Outcome) {
+        let counter = &self.0[owner].0[outcome as usize];
+        // Relaxed: only this thread writes here, and a reader wants no more than a recent value.
+        counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    #[cold]
+    fn add_unnumbered(&self, outcome: Outcome) {
+        let number = threads::assigned();
         if number < OWNED {
-            // Relaxed: only this thread writes here, and a reader wants no more than a recent value.
-            counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+            self.add_as(number, outcome);
         } else {
             // Relaxed: a count, of which nothing else depends.
-            counter.fetch_add(1, Ordering::Relaxed);
+            self.0[OWNED].0[outcome as usize].fetch_add(1, Ordering::Relaxed);
         }
     }
 

@@ -31,6 +31,7 @@ use std::any::type_name;
 use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
+use std::num::NonZero;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
@@ -48,7 +49,7 @@ pub(crate) use counters::Outcome;
 use health::{Health, Measure};
 use leases::{Leases, Nanos};
 pub use permit::Permit;
-pub(crate) use permit::Ticket;
+pub(crate) use permit::{Admission, Ticket};
 use queue::EventQueue;
 pub use snapshot::{CircuitState, FunctionSnapshot, Snapshot, WindowSnapshot};
 use sync::{AtomicU32, AtomicU64, Mutex, MutexGuard};
@@ -64,6 +65,8 @@ impl Mode {
     const DRY_RUN: u32 = 1 << 1;
     const PER_ATTEMPT: u32 = 1 << 2;
     const CANCEL_IS_FAILURE: u32 = 1 << 3;
+    /// A time from which on a call is slow is set: calls must know when they began.
+    const TIMED: u32 = 1 << 4;
 
     fn of(settings: &CircuitBreakerSettings) -> Self {
         let bit = |on: bool, bit: u32| if on { bit } else { 0 };
@@ -71,12 +74,22 @@ impl Mode {
             bit(settings.enabled, Self::ENABLED)
                 | bit(settings.dry_run, Self::DRY_RUN)
                 | bit(settings.count == Count::Attempt, Self::PER_ATTEMPT)
-                | bit(settings.on_cancel == OnCancel::Failure, Self::CANCEL_IS_FAILURE),
+                | bit(settings.on_cancel == OnCancel::Failure, Self::CANCEL_IS_FAILURE)
+                | bit(settings.window.and(settings.slow_call).is_some(), Self::TIMED),
         )
     }
 
     pub(crate) fn enabled(self) -> bool {
         self.0 & Self::ENABLED != 0
+    }
+
+    fn timed(self) -> bool {
+        self.0 & Self::TIMED != 0
+    }
+
+    /// What was read when the call began, but for what each attempt may begin with anew.
+    pub(crate) fn for_attempt(self, now: Self) -> Self {
+        Self(self.0 & !Self::TIMED | now.0 & Self::TIMED)
     }
 
     pub(crate) fn dry_run(self) -> bool {
@@ -231,7 +244,8 @@ impl CircuitBreaker {
             probe_successes: count_in(CircuitState::HalfOpen),
             window: self.window_figures(&mut cold, now),
             reopens: u32::from(word.reopens()),
-            half_open_in: (state == CircuitState::Open).then(|| self.left_until(deadline, now)),
+            half_open_in: (state == CircuitState::Open)
+                .then(|| Duration::from_nanos(self.left_until(deadline, now))),
             last_failure: cold.last_failure.as_deref().map(str::to_owned),
             settings: Vec::new(),
             functions: Vec::new(),
@@ -250,7 +264,11 @@ impl CircuitBreaker {
     /// flight.
     #[inline]
     pub fn try_acquire(&self) -> Result<Permit<'_>, CircuitBreakerOpenError> {
-        self.admit(self.mode()).map(|ticket| Permit::new(self, ticket))
+        let admission = self.admit(self.mode());
+        match admission.rejection() {
+            None => Ok(Permit::new(self, admission)),
+            Some((opening, retry_after)) => Err(self.open_error(opening, retry_after)),
+        }
     }
 
     /// Runs one call: every `Err` is a failure, since nothing is known of `E`. Where it has a
@@ -381,8 +399,12 @@ impl CircuitBreaker {
         self.gate.last_wait.load(Ordering::Relaxed)
     }
 
+    /// When a call began, for those that must know.
+    fn moment(&self) -> NonZero<Nanos> {
+        NonZero::new(self.now()).unwrap_or(NonZero::<Nanos>::MIN)
+    }
+
     /// This moment on the circuit's own clock.
-    #[inline]
     pub(crate) fn now(&self) -> Nanos {
         #[cfg(all(test, loom))]
         return models::now();

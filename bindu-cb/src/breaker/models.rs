@@ -78,11 +78,15 @@ fn failing_at(threshold: u32) -> CircuitBreakerSettings {
 }
 
 fn admit(circuit: &CircuitBreaker) -> Option<Ticket> {
-    circuit.admit(circuit.mode()).ok()
+    circuit.admit(circuit.mode()).ticket()
 }
 
 fn settle(circuit: &CircuitBreaker, ticket: Ticket, outcome: Outcome) {
-    circuit.settle(ticket, outcome, || None);
+    if outcome == Outcome::Success {
+        circuit.settle_success(ticket);
+    } else {
+        circuit.settle(ticket, outcome, &|| None);
+    }
 }
 
 /// Generations since the circuit was made.

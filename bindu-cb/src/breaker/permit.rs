@@ -5,6 +5,7 @@ use std::num::NonZero;
 use super::leases::Nanos;
 use super::word::Generation;
 use super::{CircuitBreaker, Outcome};
+use crate::error::OpeningId;
 
 /// A permit without its circuit: what admission hands out and settling takes back.
 ///
@@ -57,6 +58,12 @@ impl Ticket {
         Self { packed: kind | generation.as_u64(), began }
     }
 
+    /// As [`new`](Self::new) for a caller whose call cannot be slow.
+    #[inline]
+    pub(super) fn caller(generation: Generation) -> Self {
+        Self { packed: CALLER | generation.as_u64(), began: None }
+    }
+
     #[inline]
     pub(super) fn generation(self) -> Generation {
         Generation::from_low_bits(self.packed.get())
@@ -84,7 +91,65 @@ impl Ticket {
 
     /// Of the same generation, without a lease.
     pub(crate) fn as_caller(self) -> Self {
-        Self::new(self.generation(), Role::Caller, None)
+        Self::caller(self.generation())
+    }
+}
+
+/// The circuit's answer to a call that asks for admission: a ticket, or a rejection, or, where
+/// nobody asked, neither.
+///
+/// Two integers, because these are returned in registers, and kept in a guarded function's future
+/// at the price of two stores: a ticket, or the opening, which is never taken for a ticket since it
+/// has no kind; and when the call began, or until when it is worth coming back.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Admission {
+    packed: u64,
+    nanos: Nanos,
+}
+
+impl Admission {
+    pub(crate) const NOT_ASKED: Self = Self { packed: 0, nanos: 0 };
+
+    #[inline]
+    pub(super) fn admitted(ticket: Ticket) -> Self {
+        Self { packed: ticket.packed.get(), nanos: ticket.began.map_or(0, NonZero::get) }
+    }
+
+    pub(super) fn rejected(opening: OpeningId, retry_after: Nanos) -> Self {
+        Self { packed: opening.as_u64(), nanos: retry_after }
+    }
+
+    /// The permit that is held.
+    #[inline]
+    pub(crate) fn ticket(self) -> Option<Ticket> {
+        let packed = NonZero::new(self.packed).filter(|packed| packed.get() >> KIND_SHIFT != 0)?;
+        Some(Ticket { packed, began: NonZero::new(self.nanos) })
+    }
+
+    /// Which opening it was, and how long to wait.
+    #[inline]
+    pub(crate) fn rejection(self) -> Option<(OpeningId, Nanos)> {
+        let opening = self.packed != 0 && self.packed >> KIND_SHIFT == 0;
+        opening.then(|| (OpeningId::from_u64(self.packed), self.nanos))
+    }
+
+    /// When the call began, if it had to know.
+    pub(crate) fn began(self) -> Option<Nanos> {
+        (self.nanos != 0 && self.rejection().is_none()).then_some(self.nanos)
+    }
+
+    /// The same with a moment at which the call began, unless it has one or never begins.
+    pub(super) fn begun_at(self, moment: impl FnOnce() -> NonZero<Nanos>) -> Self {
+        if self.nanos != 0 || self.rejection().is_some() {
+            return self;
+        }
+        Self { nanos: moment().get(), ..self }
+    }
+
+    /// The permit has been given back.
+    #[inline]
+    pub(crate) fn without_ticket(self) -> Self {
+        Self { packed: 0, ..self }
     }
 }
 
@@ -109,19 +174,30 @@ impl Ticket {
 #[must_use = "a permit that is dropped at once counts as a cancelled call"]
 pub struct Permit<'a> {
     circuit: &'a CircuitBreaker,
-    /// `None` once it has been given back.
-    ticket: Option<Ticket>,
+    /// Without a ticket once it has been given back.
+    admission: Admission,
 }
 
 impl<'a> Permit<'a> {
-    pub(super) fn new(circuit: &'a CircuitBreaker, ticket: Ticket) -> Self {
-        Self { circuit, ticket: Some(ticket) }
+    #[inline]
+    pub(super) fn new(circuit: &'a CircuitBreaker, admission: Admission) -> Self {
+        Self { circuit, admission }
+    }
+
+    #[inline]
+    fn take(&mut self) -> Option<Ticket> {
+        let ticket = self.admission.ticket();
+        self.admission = self.admission.without_ticket();
+        ticket
     }
 
     /// The service answered.
-    #[inline]
-    pub fn success(self) {
-        self.settle(Outcome::Success);
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "by value, through memory, it costs twice as much")]
+    pub fn success(mut self) {
+        if let Some(ticket) = self.take() {
+            self.circuit.settle_success(ticket);
+        }
     }
 
     /// The service failed.
@@ -136,15 +212,14 @@ impl<'a> Permit<'a> {
 
     /// The service failed, with this text for the log and the snapshot.
     pub(crate) fn failure_as(mut self, text: &'static str) {
-        if let Some(ticket) = self.ticket.take() {
-            self.circuit.settle(ticket, Outcome::Failure, || Some(text.to_owned()));
+        if let Some(ticket) = self.take() {
+            self.circuit.settle(ticket, Outcome::Failure, &|| Some(text.to_owned()));
         }
     }
 
-    #[inline]
     fn settle(mut self, outcome: Outcome) {
-        if let Some(ticket) = self.ticket.take() {
-            self.circuit.settle(ticket, outcome, || None);
+        if let Some(ticket) = self.take() {
+            self.circuit.settle(ticket, outcome, &|| None);
         }
     }
 }
@@ -152,7 +227,7 @@ impl<'a> Permit<'a> {
 impl Drop for Permit<'_> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
+        if let Some(ticket) = self.take() {
             self.circuit.abandon(ticket);
         }
     }

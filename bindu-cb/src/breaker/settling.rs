@@ -16,42 +16,35 @@ use crate::random;
 const LONGEST_TEXT: usize = 512;
 
 impl CircuitBreaker {
-    /// Takes a permit back with its outcome. `text` describes a failure; it is asked for only if
-    /// the failure counts.
+    /// Takes a permit back with a success: of an untroubled circuit, without the lock.
     #[inline]
-    pub(crate) fn settle(
-        &self,
-        ticket: Ticket,
-        outcome: Outcome,
-        text: impl FnOnce() -> Option<String>,
-    ) {
-        if outcome == Outcome::Success
-            && self.word().is_untroubled(ticket.generation())
-            && self.measure_success(ticket)
-        {
+    pub(crate) fn settle_success(&self, ticket: Ticket) {
+        if self.word().is_untroubled(ticket.generation()) && self.measure_success(ticket) {
             self.counters.add(Outcome::Success);
-            return;
+        } else {
+            self.settle(ticket, Outcome::Success, &|| None);
         }
-        self.settle_troubled(ticket, outcome, text);
     }
 
     /// A permit that was dropped without an outcome.
     pub(crate) fn abandon(&self, ticket: Ticket) {
         if std::thread::panicking() {
-            self.settle(ticket, Outcome::Failure, || Some("the call panicked".to_owned()));
+            self.settle(ticket, Outcome::Failure, &|| Some("the call panicked".to_owned()));
         } else if self.mode().0 & Mode::CANCEL_IS_FAILURE != 0 {
-            self.settle(ticket, Outcome::Failure, || Some("the call was dropped".to_owned()));
+            self.settle(ticket, Outcome::Failure, &|| Some("the call was dropped".to_owned()));
         } else {
-            self.settle(ticket, Outcome::Cancelled, || None);
+            self.settle(ticket, Outcome::Cancelled, &|| None);
         }
     }
 
+    /// Takes a permit back with its outcome. `text` describes a failure; it is asked for only if
+    /// the failure counts.
     #[inline(never)]
-    fn settle_troubled(
+    pub(crate) fn settle(
         &self,
         ticket: Ticket,
         outcome: Outcome,
-        text: impl FnOnce() -> Option<String>,
+        text: &dyn Fn() -> Option<String>,
     ) {
         if ticket.role() == Role::Shadow {
             return;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Threads with a number of their own.
 pub(super) const OWNED: usize = if cfg!(all(test, loom)) { 3 } else { 16 };
-/// Not asked for a number yet. Above [`OWNED`], so that one comparison sends it down the slow path.
+/// Not asked for a number yet. Above [`OWNED`]: one comparison tells a thread that has its number.
 const UNASSIGNED: usize = usize::MAX;
 
 /// Numbers in use, a bit each.
@@ -58,25 +58,33 @@ impl Drop for NumberLease {
     }
 }
 
-#[cold]
-fn assign_number() -> usize {
-    let number = LEASE.try_with(|lease| lease.0).unwrap_or(OWNED);
-    NUMBER.set(number);
-    number
+/// This thread's number. `None` if it has none of its own, or has not asked for it yet: then see
+/// [`assigned`].
+#[inline]
+pub(super) fn owned() -> Option<usize> {
+    #[cfg(all(test, loom))]
+    let number = super::models::number();
+    #[cfg(not(all(test, loom)))]
+    let number = NUMBER.get();
+    (number < OWNED).then_some(number)
 }
 
-/// This thread's number; [`OWNED`] if it has none of its own.
-#[inline]
-pub(super) fn number() -> usize {
+/// This thread's number, assigned if it has not asked before; [`OWNED`] if it has none of its own.
+#[cold]
+pub(super) fn assigned() -> usize {
     #[cfg(all(test, loom))]
     return super::models::number();
     #[cfg(not(all(test, loom)))]
-    own_number()
+    assign()
 }
 
 #[cfg_attr(all(test, loom), expect(dead_code, reason = "the models hand out their own"))]
-#[inline]
-fn own_number() -> usize {
+fn assign() -> usize {
     let number = NUMBER.get();
-    if number > OWNED { assign_number() } else { number }
+    if number != UNASSIGNED {
+        return number;
+    }
+    let number = LEASE.try_with(|lease| lease.0).unwrap_or(OWNED);
+    NUMBER.set(number);
+    number
 }

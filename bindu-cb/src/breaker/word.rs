@@ -71,6 +71,11 @@ impl Word {
         Generation(self.0 & GENERATION_MASK)
     }
 
+    #[inline]
+    pub(crate) fn is_closed(self) -> bool {
+        self.0 >> STATE_SHIFT == 0
+    }
+
     /// Closed: consecutive failures. Half-open: consecutive probe successes.
     pub(crate) fn count(self) -> u32 {
         let [low, high, ..] = (self.0 >> COUNT_SHIFT).to_le_bytes();

@@ -4,7 +4,6 @@ use std::panic::Location;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crate::error::CircuitBreakerOpenError;
 use crate::operation::{Core, Origin, Preset};
 use crate::registry;
 #[cfg(feature = "test-util")]
@@ -53,13 +52,10 @@ impl Site {
         self
     }
 
-    /// Begins a call.
-    ///
-    /// # Errors
-    ///
-    /// [`CircuitBreakerOpenError`] if the circuit is open.
-    #[inline]
-    pub fn enter(&'static self) -> Result<Call<'static>, CircuitBreakerOpenError> {
+    /// Begins a call, which may be a rejected one.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "some 20 instructions; a call of it is as long again")]
+    pub fn enter(&'static self) -> Call<'static> {
         #[cfg(feature = "test-util")]
         if let Some(isolated) = crate::testing::isolated() {
             return Call::enter(self.core_in(&isolated));

@@ -4,25 +4,28 @@
 pub(crate) mod schedule;
 pub(crate) mod seen;
 pub(crate) mod verdict;
+mod wait;
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 #[cfg(feature = "test-util")]
 use std::marker::PhantomData;
-use std::num::NonZero;
-use std::pin::{Pin, pin};
+use std::mem::ManuallyDrop;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::timeout;
 
-use crate::breaker::{CircuitBreaker, Mode, Outcome, Ticket};
+use crate::breaker::{Admission, Mode, Outcome, Ticket};
 use crate::error::{AttemptTimeoutError, CircuitBreakerOpenError};
 use crate::operation::{Core, NO_TIMEOUT};
 use crate::settings::RetrySettings;
 use schedule::Schedule;
 use seen::{Seen, Text};
 use verdict::{Judgement, Recorded, Retry, Verdict};
+use wait::{Waiting, wait_or_hear};
 
 /// Whose call it is. A site's operation lives as long as the program, unless a test has isolated
 /// its thread: with `test-util` a call owns its share.
@@ -49,25 +52,29 @@ pub struct Call<'a> {
     lifetime: PhantomData<&'a Core>,
     mode: Mode,
     /// The permit that is held. Without one the circuit is off, or (attempts counted singly) the
-    /// call is between two attempts.
-    ticket: Option<Ticket>,
-    /// When the call began, in nanoseconds of its circuit's clock, if a deadline is set. Half the
-    /// size of an instant.
-    began: Option<NonZero<u64>>,
-    /// What only calls with a failed attempt need.
-    trouble: Option<Box<Trouble>>,
+    /// call is between two attempts. Says when the call began, too, if it could be slow or if a
+    /// deadline is set.
+    admission: Admission,
+    /// What only calls with a failed attempt need. Dropped by hand, which is to say taken: what the
+    /// compiler would call instead to find out that there is nothing, costs as much as the rest.
+    trouble: ManuallyDrop<Option<Box<Trouble>>>,
 }
 
 struct Trouble {
     settings: RetrySettings,
     no_wait: bool,
     schedule: Schedule,
+    /// When the call began, in nanoseconds of its circuit's clock, if a deadline was set then.
+    began: Option<u64>,
     /// Attempts that have ended.
     attempts: u32,
     /// Whether one of them was a failure of the service.
     failed: bool,
     /// The last permit, for attempts counted singly: its generation says which waits are over.
     last_ticket: Option<Ticket>,
+    /// The wait that is under way. Asserted, because a guarded function's future is unwind safe if
+    /// its body's is.
+    waiting: Option<AssertUnwindSafe<Waiting>>,
 }
 
 /// A wait that was decided on, before the error it was decided for is dropped.
@@ -76,25 +83,41 @@ struct Trouble {
 pub struct Delay(Duration);
 
 impl<'a> Call<'a> {
-    #[inline]
-    pub(crate) fn enter(core: CoreRef<'a>) -> Result<Self, CircuitBreakerOpenError> {
+    /// Begins a call, which may be a rejected one: see [`rejection`](Self::rejection).
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "some 20 instructions; a call of it is as long again")]
+    pub(crate) fn enter(core: CoreRef<'a>) -> Self {
         let mode = core.circuit.mode();
-        let ticket = if mode.enabled() {
-            Some(core.circuit.admit(mode)?)
+        let mut admission = if mode.enabled() {
+            core.circuit.admit(mode)
         } else {
             core.note_disabled();
-            None
+            Admission::NOT_ASKED
         };
-        let began = core.has_deadline().then(|| NonZero::new(core.circuit.now().max(1))).flatten();
-        Ok(Self {
+        if core.has_deadline() {
+            admission = core.circuit.begin(admission);
+        }
+        Self {
             core,
             #[cfg(feature = "test-util")]
             lifetime: PhantomData,
             mode,
-            ticket,
-            began,
-            trouble: None,
-        })
+            admission,
+            trouble: ManuallyDrop::new(None),
+        }
+    }
+
+    /// The error of a call that must not run.
+    #[inline]
+    pub fn rejection(&self) -> Option<CircuitBreakerOpenError> {
+        let (opening, retry_after) = self.admission.rejection()?;
+        Some(self.core.circuit.open_error(opening, retry_after))
+    }
+
+    /// Whether an attempt has a time limit.
+    #[inline]
+    pub(crate) fn is_limited(&self) -> bool {
+        self.core.timeout_nanos() != NO_TIMEOUT
     }
 
     /// Runs one attempt within the time limit.
@@ -119,7 +142,10 @@ impl<'a> Call<'a> {
     /// The call has succeeded.
     #[inline]
     pub fn success(&mut self) {
-        self.settle(Outcome::Success, Text::NONE);
+        if let Some(ticket) = self.admission.ticket() {
+            self.core.circuit.settle_success(ticket);
+            self.admission = self.admission.without_ticket();
+        }
     }
 
     /// An attempt has returned an error. `None`: that was the last one.
@@ -157,8 +183,9 @@ impl<'a> Call<'a> {
     pub(crate) fn after_attempt(&mut self, judgement: Judgement, text: Text<'_>) -> Option<Delay> {
         let per_attempt = self.mode.per_attempt();
         // Dry run changes nothing for the caller.
-        let is_probe = self.ticket.is_some_and(Ticket::is_probe) && !self.mode.dry_run();
-        let ticket = self.ticket;
+        let is_probe =
+            self.admission.ticket().is_some_and(Ticket::is_probe) && !self.mode.dry_run();
+        let ticket = self.admission.ticket();
         let trouble = self.trouble();
         trouble.attempts = trouble.attempts.saturating_add(1);
         // Without its lease, which goes back with each attempt that is counted singly.
@@ -177,7 +204,7 @@ impl<'a> Call<'a> {
 
     /// The wait before the next attempt, if there is to be one.
     fn next_delay(&mut self, retry: Retry, is_probe: bool) -> Option<Delay> {
-        let (began, now) = (self.began, self.core.circuit.now());
+        let now = self.core.circuit.now();
         let probe_attempts = if is_probe { self.core.circuit.probe_attempts() } else { u32::MAX };
         let trouble = self.trouble();
         if trouble.attempts >= trouble.settings.attempts.min(probe_attempts) {
@@ -190,8 +217,8 @@ impl<'a> Call<'a> {
             Retry::After(wait) if wait > trouble.settings.max_wait => return None,
             Retry::After(wait) => wait,
         };
-        if let (Some(began), Some(deadline)) = (began, trouble.settings.deadline) {
-            let took = Duration::from_nanos(now.saturating_sub(began.get()));
+        if let (Some(began), Some(deadline)) = (trouble.began, trouble.settings.deadline) {
+            let took = Duration::from_nanos(now.saturating_sub(began));
             let left = deadline.saturating_sub(took);
             if wait > left {
                 return None;
@@ -201,41 +228,41 @@ impl<'a> Call<'a> {
     }
 
     fn record(&mut self, recorded: Recorded, text: Text<'_>) {
-        let outcome = match recorded {
-            Recorded::Success => Outcome::Success,
-            Recorded::Failure => Outcome::Failure,
-            Recorded::Nothing => Outcome::Ignored,
-        };
-        self.settle(outcome, text);
+        match recorded {
+            Recorded::Success => self.success(),
+            Recorded::Failure => self.settle(Outcome::Failure, text),
+            Recorded::Nothing => self.settle(Outcome::Ignored, text),
+        }
     }
 
-    #[inline]
     fn settle(&mut self, outcome: Outcome, text: Text<'_>) {
-        if let Some(ticket) = self.ticket {
-            self.core.circuit.settle(ticket, outcome, || text.make());
+        if let Some(ticket) = self.admission.ticket() {
+            self.core.circuit.settle(ticket, outcome, &|| text.make());
             // Not before: the user's code makes the text, and if it panics the drop has a permit
             // to give back.
-            self.ticket = None;
+            self.admission = self.admission.without_ticket();
         }
     }
 
     fn trouble(&mut self) -> &mut Trouble {
-        let core = &self.core;
+        let (core, began) = (&self.core, self.admission.began());
         self.trouble.get_or_insert_with(|| {
             let policy = core.policy();
             Box::new(Trouble {
                 schedule: Schedule::new(&policy.settings),
                 settings: policy.settings.clone(),
                 no_wait: policy.no_wait,
+                began,
                 attempts: 0,
                 failed: false,
                 last_ticket: None,
+                waiting: None,
             })
         })
     }
 
     fn log_retry(&self, wait: Duration, text: Text<'_>) {
-        let Some(trouble) = &self.trouble else { return };
+        let Some(trouble) = &*self.trouble else { return };
         tracing::debug!(
             operation = self.core.circuit.name(),
             attempt = trouble.attempts,
@@ -246,111 +273,59 @@ impl<'a> Call<'a> {
         );
     }
 
-    /// Waits before the next attempt, unless the circuit opens meanwhile (rule L2).
-    ///
-    /// # Errors
-    ///
-    /// [`CircuitBreakerOpenError`] if it does; the call is over then.
-    pub async fn wait(&mut self, delay: Delay) -> Result<(), CircuitBreakerOpenError> {
-        // Boxed: a timer and a listener would make every guarded function's future larger, for
-        // what only calls in trouble need.
-        if let Err(open) = Box::pin(self.wait_or_hear(delay.0)).await {
-            // The call ends here, before anybody maps the error: its permit is of another
-            // generation, or a lease that is no longer held.
-            self.settle(Outcome::Failure, Text::NONE);
-            return Err(open);
+    /// Begins the wait before the next attempt, to be awaited: it ends early if the circuit opens
+    /// meanwhile (rule L2), and then the call is over.
+    pub fn wait(&mut self, Delay(wait): Delay) -> Wait<'_, 'a> {
+        let heeds = self.mode.enabled() && !self.mode.dry_run();
+        let circuit = Arc::clone(&self.core.circuit);
+        let ticket = self.admission.ticket();
+        let trouble = self.trouble();
+        let ticket = ticket.or(trouble.last_ticket).filter(|_| heeds);
+        trouble.waiting = Some(AssertUnwindSafe(Box::pin(wait_or_hear(circuit, ticket, wait))));
+        Wait(self)
+    }
+
+    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CircuitBreakerOpenError>> {
+        let trouble = self.trouble();
+        if let Some(waiting) = &mut trouble.waiting {
+            let heard = ready!(Pin::new(waiting).poll(cx));
+            trouble.waiting = None;
+            if let Err(open) = heard {
+                // The call ends here, before anybody maps the error: its permit is of another
+                // generation, or a lease that is no longer held.
+                self.settle(Outcome::Failure, Text::NONE);
+                return Poll::Ready(Err(open));
+            }
         }
         if self.mode.enabled() && self.mode.per_attempt() {
-            self.ticket = Some(self.core.circuit.admit(self.mode)?);
-        }
-        Ok(())
-    }
-
-    async fn wait_or_hear(&self, wait: Duration) -> Result<(), CircuitBreakerOpenError> {
-        let last = self.trouble.as_ref().and_then(|trouble| trouble.last_ticket);
-        let ticket = match self.ticket.or(last) {
-            Some(ticket) if self.mode.enabled() && !self.mode.dry_run() => ticket,
-            _ => {
-                pause_until(after(wait)).await;
-                return Ok(());
-            }
-        };
-        let end = after(wait);
-        loop {
-            match pause(&self.core.circuit, ticket, end).await? {
-                Pause::Over => return Ok(()),
-                Pause::Heard => {}
+            let circuit = &self.core.circuit;
+            self.admission = circuit.admit(self.mode.for_attempt(circuit.mode()));
+            if let Some(open) = self.rejection() {
+                self.admission = Admission::NOT_ASKED;
+                return Poll::Ready(Err(open));
             }
         }
+        Poll::Ready(Ok(()))
     }
 }
 
-/// Why a pause ended, if not with an open circuit.
-enum Pause {
-    Over,
-    /// The circuit has changed, or a lease has ended: look again.
-    Heard,
-}
+/// A wait under way. It is kept in its call, so that the future of a guarded function has nothing
+/// more to hold, and nothing more to drop, than the call.
+#[must_use = "a wait that is not awaited is none"]
+pub struct Wait<'c, 'a>(&'c mut Call<'a>);
 
-async fn pause(
-    circuit: &CircuitBreaker,
-    ticket: Ticket,
-    end: Option<Instant>,
-) -> Result<Pause, CircuitBreakerOpenError> {
-    // Before the question whether to go on: a trip after it is heard.
-    let mut changed = pin!(circuit.changed());
-    let lease_end = circuit.still_admitted(ticket)?;
-    let until = match (lease_end, end) {
-        (Some(lease), Some(end)) => Some(lease.min(end)),
-        (lease, end) => lease.or(end),
-    };
-    let mut pause = pin!(pause_until(until));
-    let over = poll_fn(|cx| {
-        if changed.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(false);
-        }
-        pause.as_mut().poll(cx).map(|()| until == end)
-    })
-    .await;
-    if !over {
-        return Ok(Pause::Heard);
+impl Future for Wait<'_, '_> {
+    type Output = Result<(), CircuitBreakerOpenError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll_wait(cx)
     }
-    // The trip may have come in the same instant.
-    circuit.still_admitted(ticket).map(|_| Pause::Over)
-}
-
-/// `None` is never: so far away that timers may not be able to count that far.
-fn after(wait: Duration) -> Option<Instant> {
-    const NEVER: Duration = Duration::from_hours(24 * 365 * 100);
-    if wait < NEVER { Instant::now().checked_add(wait) } else { None }
-}
-
-async fn pause_until(end: Option<Instant>) {
-    match end {
-        None => std::future::pending().await,
-        // A loop without waits must not keep its thread from everybody else.
-        Some(end) if end <= Instant::now() => yield_once().await,
-        Some(end) => sleep_until(end).await,
-    }
-}
-
-async fn yield_once() {
-    let mut yielded = false;
-    poll_fn(|cx| {
-        if yielded {
-            return Poll::Ready(());
-        }
-        yielded = true;
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 impl Drop for Call<'_> {
     #[inline]
     fn drop(&mut self) {
-        if self.ticket.is_some() {
+        if self.admission.ticket().is_some() || self.trouble.is_some() {
             self.abandon();
         }
     }
@@ -359,11 +334,13 @@ impl Drop for Call<'_> {
 impl Call<'_> {
     #[cold]
     fn abandon(&mut self) {
-        let Some(ticket) = self.ticket.take() else { return };
-        let failed = self.trouble.as_ref().is_some_and(|trouble| trouble.failed);
+        let trouble = self.trouble.take();
+        let Some(ticket) = self.admission.ticket() else { return };
+        self.admission = Admission::NOT_ASKED;
+        let failed = trouble.is_some_and(|trouble| trouble.failed);
         if failed && !std::thread::panicking() {
             let text = || Some("the call was dropped after a failed attempt".to_owned());
-            self.core.circuit.settle(ticket, Outcome::Failure, text);
+            self.core.circuit.settle(ticket, Outcome::Failure, &text);
         } else {
             self.core.circuit.abandon(ticket);
         }

@@ -28,7 +28,8 @@ impl WindowCells {
 
     /// Adds one under this tag. False for a thread without a cell.
     pub(in crate::breaker) fn add(&self, tag: Tag) -> bool {
-        let Some(cell) = self.0.get(threads::number()) else { return false };
+        let number = threads::owned().unwrap_or_else(threads::assigned);
+        let Some(cell) = self.0.get(number) else { return false };
         let slot = &cell.0[place(tag)];
         // Relaxed: this thread is the only one that writes here.
         let held = slot.tag.load(Ordering::Relaxed);
