@@ -65,6 +65,10 @@ pub(crate) fn now<F: Future>(future: F) -> F::Output {
     }
 }
 
+const CALLED_OFF: usize = usize::MAX;
+/// Many times what it takes to wake a thread.
+const PATIENCE: Duration = Duration::from_millis(20);
+
 /// Where the threads of a sample begin together, and run until the last of them has been timed:
 /// whoever is done goes on calling, so that the other is not timed alone.
 pub(crate) struct Meeting {
@@ -78,11 +82,28 @@ impl Meeting {
         Self { threads, here: AtomicUsize::new(0), done: AtomicUsize::new(0) }
     }
 
-    pub(crate) fn wait_for_all(&self) {
-        self.here.fetch_add(1, Ordering::SeqCst);
+    /// False if it has been called off: somebody has waited too long, and so may be keeping the
+    /// others from the thread that they are to run on.
+    pub(crate) fn wait_for_all(&self) -> bool {
+        let arrive = |here| (here != CALLED_OFF).then(|| here + 1);
+        if self.here.fetch_update(Ordering::SeqCst, Ordering::SeqCst, arrive).is_err() {
+            return false;
+        }
         let begun = Instant::now();
-        while self.here.load(Ordering::SeqCst) < self.threads {
-            assert!(begun.elapsed() < Duration::from_secs(30), "the tasks share a thread");
+        loop {
+            let here = self.here.load(Ordering::SeqCst);
+            if here == CALLED_OFF || here >= self.threads {
+                return here != CALLED_OFF;
+            }
+            if begun.elapsed() > PATIENCE {
+                // If somebody has come meanwhile, the next turn sees it.
+                let _ = self.here.compare_exchange(
+                    here,
+                    CALLED_OFF,
+                    Ordering::SeqCst,
+                    Ordering::SeqCst,
+                );
+            }
             // Not `yield_now`: on a busy machine this thread would come back long after the other
             // has begun.
             spin_loop();
@@ -128,7 +149,8 @@ pub(crate) fn waited() -> Waited {
     Waited(thread::current().id(), Duration::from_nanos(nanos.unwrap_or(0)))
 }
 
-pub(crate) type Timed = Pin<Box<dyn Future<Output = Took> + Send>>;
+/// `None` if the threads did not meet.
+pub(crate) type Timed = Pin<Box<dyn Future<Output = Option<Took>> + Send>>;
 /// A thread's part of a sample: so many calls.
 pub(crate) type Part = Box<dyn Fn(u64, Arc<Meeting>) -> Timed>;
 
@@ -202,7 +224,9 @@ macro_rules! case {
                 Box::pin(async move {
                     let mut took = None;
                     let mut left = calls;
-                    meeting.wait_for_all();
+                    if !meeting.wait_for_all() {
+                        return None;
+                    }
                     let waited_before = waited();
                     let begun = WallTime.start();
                     loop {
@@ -217,7 +241,7 @@ macro_rules! case {
                         }
                         if meeting.over() {
                             let (time, waited) = took.unwrap_or_default();
-                            break Took { begun, time, waited };
+                            break Some(Took { begun, time, waited });
                         }
                         left = left.min(64);
                     }

@@ -31,7 +31,7 @@ impl Mode {
     pub(crate) const ALL: [Self; 3] = [Self::One, Self::Shared, Self::Apart];
 }
 
-type Job = (Timed, Sender<Took>);
+type Job = (Timed, Sender<Option<Took>>);
 
 /// The threads of all modes, alive for the whole run.
 struct Stage {
@@ -60,7 +60,13 @@ impl Stage {
         })
     }
 
+    /// Repeated until the threads have met: the runtime may give both tasks to one worker.
     fn sample(&self, case: &Case, mode: Mode, calls: u64) -> Sample {
+        let mut tries = (0..1_000).map(|_| self.try_sample(case, mode, calls));
+        tries.find_map(|sample| sample).expect("two threads, which are there to meet")
+    }
+
+    fn try_sample(&self, case: &Case, mode: Mode, calls: u64) -> Option<Sample> {
         let part = (case.begin)();
         let times = match mode {
             Mode::One => vec![self.one.block_on(part(calls, Arc::new(Meeting::of(1))))],
@@ -83,12 +89,13 @@ impl Stage {
             }
         };
         assert!(times.len() == if mode == Mode::One { 1 } else { 2 }, "a thread has died");
+        let times = times.into_iter().collect::<Option<Vec<_>>>()?;
         let time: f64 = times.iter().map(|took| took.time.as_secs_f64()).sum();
         let waited: f64 = times.iter().map(|took| took.waited.as_secs_f64()).sum();
         let begun = times.iter().map(|took| took.begun);
         let alone = begun.clone().max().zip(begun.min()).map(|(last, first)| last - first);
         let nanos = time * 1e9 / (float(times.len()) * float(calls));
-        Sample { nanos, waiting: (waited + alone.unwrap_or_default().as_secs_f64()) / time }
+        Some(Sample { nanos, waiting: (waited + alone.unwrap_or_default().as_secs_f64()) / time })
     }
 
     /// How many calls take about as long as a sample should, in each mode.
@@ -187,9 +194,10 @@ pub(crate) struct Plan {
 
 /// The figures of each case, and how many rounds there were.
 pub(crate) fn run(cases: &[Case], plan: Plan) -> std::io::Result<(Vec<Figures>, u32)> {
+    // Before there are other threads: theirs would be counted, too.
+    let mut figures: Vec<_> = cases.iter().map(with_allocations).collect();
     let stage = Stage::new()?;
     let begun = Instant::now();
-    let mut figures: Vec<_> = cases.iter().map(with_allocations).collect();
     let mut todo = Vec::new();
     for (index, case) in cases.iter().enumerate() {
         for (mode, calls) in Mode::ALL.into_iter().zip(stage.calibrate(case, plan.sample)) {

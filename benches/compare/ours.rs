@@ -2,6 +2,7 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bindu_cb::{
@@ -87,6 +88,7 @@ async fn time_window_slow_call(n: u64) -> Result<u64, Error> {
 const ATTRIBUTE: &str = "with_circuit_breaker";
 const LOOP: &str = "retry_with_breaker";
 const PERMIT: &str = "try_acquire + success";
+const CONTROL: &str = "the same, each thread with a circuit of its own";
 
 fn settings() -> CircuitBreakerSettings {
     let hour = Duration::from_hours(1);
@@ -134,6 +136,34 @@ fn alone(
     move || Arc::clone(&circuit)
 }
 
+/// The control of the figures for two threads: each clone, and so each thread, has another circuit.
+struct OwnCircuit {
+    all: Arc<[CircuitBreaker]>,
+    clones: Arc<AtomicUsize>,
+    mine: usize,
+}
+
+impl OwnCircuit {
+    fn each(
+        name: &'static str,
+        settings: &CircuitBreakerSettings,
+    ) -> impl Fn() -> Self + Clone + use<> {
+        let all: Arc<[_]> = (0..2).map(|_| CircuitBreaker::new(name, settings.clone())).collect();
+        move || Self { all: Arc::clone(&all), clones: Arc::default(), mine: 0 }
+    }
+
+    fn get(&self) -> &CircuitBreaker {
+        &self.all[self.mine]
+    }
+}
+
+impl Clone for OwnCircuit {
+    fn clone(&self) -> Self {
+        let mine = self.clones.fetch_add(1, Ordering::Relaxed) % self.all.len();
+        Self { all: Arc::clone(&self.all), clones: Arc::clone(&self.clones), mine }
+    }
+}
+
 pub(crate) fn cases() -> Vec<Case> {
     let calls = Window::Calls(100);
     let time = Window::Time(Duration::from_secs(30));
@@ -155,6 +185,20 @@ pub(crate) fn cases() -> Vec<Case> {
             case!(group::TIME, Ours, PERMIT, alone("bench:time-alone", windowed(time)), |s, n| {
                 with_permit(&s, n)
             }),
+            case!(
+                group::CALLS,
+                Nobodys,
+                CONTROL,
+                OwnCircuit::each("bench:calls-own", &windowed(calls)),
+                |s, n| { with_permit(s.get(), n) }
+            ),
+            case!(
+                group::TIME,
+                Nobodys,
+                CONTROL,
+                OwnCircuit::each("bench:time-own", &windowed(time)),
+                |s, n| { with_permit(s.get(), n) }
+            ),
             case!(
                 group::TIME,
                 Ours,
@@ -186,6 +230,13 @@ fn closed(small: i64) -> Vec<Case> {
             "CircuitBreaker::call",
             alone("bench:call", settings()),
             |s, n| s.call(|| bare(n))
+        ),
+        case!(
+            group::CLOSED,
+            Nobodys,
+            CONTROL,
+            OwnCircuit::each("bench:own", &settings()),
+            |s, n| { with_permit(s.get(), n) }
         ),
         case!(group::DISABLED, Ours, ATTRIBUTE, || (), |s, n| disabled(n)),
         case!(group::DISABLED, Ours, LOOP, || (), |s, n| disabled_loop(n)),
