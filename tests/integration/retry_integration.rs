@@ -423,6 +423,21 @@ async fn the_time_of_attempts_counts_towards_the_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn past_the_deadline_not_even_a_wait_of_nothing_is_begun() {
+    #[retry_with_breaker(op = "slow", attempts = 10, min_wait = 0, max_wait = 0, deadline = "10s")]
+    async fn ask(attempts: &Attempts) -> Result<(), Failure> {
+        attempts.note();
+        sleep(secs(4)).await;
+        refused()
+    }
+
+    let _cb = bindu_cb::testing::isolate();
+    let (attempts, began) = (Attempts::default(), Instant::now());
+    ask(&attempts).await.unwrap_err();
+    assert_eq!((attempts.count(), began.elapsed()), (3, secs(12)), "the third was begun in time");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_attempt_that_takes_too_long_is_dropped_and_retried() {
     #[retry_with_breaker(op = "hangs", attempts = 3, timeout = "2s", jitter = 0.0)]
     async fn ask(hangs: usize, attempts: &Attempts) -> Result<(), Failure> {

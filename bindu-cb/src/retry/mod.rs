@@ -219,8 +219,8 @@ impl<'a> Call<'a> {
         };
         if let (Some(began), Some(deadline)) = (trouble.began, trouble.settings.deadline) {
             let took = Duration::from_nanos(now.saturating_sub(began));
-            let left = deadline.saturating_sub(took);
-            if wait > left {
+            // Past the deadline not even a wait of nothing.
+            if took.saturating_add(wait) > deadline {
                 return None;
             }
         }
