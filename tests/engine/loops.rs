@@ -41,7 +41,8 @@ struct Script {
 
 #[derive(Clone, Debug)]
 enum Meanwhile {
-    Step(Step),
+    /// All at one moment: the call hears of them together.
+    Steps(Vec<Step>),
     DropTheCall,
 }
 
@@ -275,7 +276,11 @@ async fn call(
                 by_the_rules.dropped(&mut pair.reference, now);
                 break None;
             }
-            Meanwhile::Step(step) => pair.take(step.clone()).await?,
+            Meanwhile::Steps(steps) => {
+                for step in steps {
+                    pair.take(step.clone()).await?;
+                }
+            }
         }
         by_the_rules.run(&mut pair.reference, now);
     };
@@ -345,7 +350,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn item() -> impl Strategy<Value = Item> {
     let meanwhile = prop_oneof![
-        9 => step().prop_map(Meanwhile::Step),
+        9 => proptest::collection::vec(step(), 1..4).prop_map(Meanwhile::Steps),
         1 => Just(Meanwhile::DropTheCall),
     ];
     let meanwhile = ((0..60_u64).prop_map(|ticks| 2 * ticks + 1), meanwhile);

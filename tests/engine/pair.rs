@@ -51,9 +51,10 @@ pub fn settings() -> impl Strategy<Value = CircuitBreakerSettings> {
     let counting = (window, 1..5_u32, 1..=100_u32, 1..=100_u32, proptest::option::of(1..12_u32));
     let probing = (1..4_u32, proptest::option::of(1..4_u32), 1..100_u64, 1..4_u32);
     let jitter = prop_oneof![2 => Just(0.0), 1 => 0.0..=1.0];
-    let waiting = (0..100_u64, 10..30_u32, 0..400_u64, jitter, proptest::option::of(1..50_u64));
+    let recovery = prop_oneof![1 => Just(0), 9 => 1..100_u64];
+    let waiting = (recovery, 10..30_u32, 0..400_u64, jitter, proptest::option::of(1..50_u64));
     let on = proptest::bool::weighted;
-    let switches = (on(0.9), on(0.1), on(0.3), on(0.3));
+    let switches = (on(0.9), on(0.2), on(0.4), on(0.3));
     (counting, probing, waiting, switches).prop_map(|(counting, probing, waiting, switches)| {
         let (window, failures, rate, slow_rate, minimum) = counting;
         let (successes, permits, probe_ms, probe_attempts) = probing;
@@ -147,15 +148,15 @@ pub fn by_hand() -> impl Strategy<Value = Step> {
 
 pub fn configure() -> impl Strategy<Value = Step> {
     let part = prop_oneof![
-        Just(Part::Everything),
-        Just(Part::Window),
-        Just(Part::SlowCall),
-        Just(Part::Limits),
-        Just(Part::Permits),
-        Just(Part::ProbeTimeout),
-        Just(Part::Recovery),
-        Just(Part::DryRun),
-        Just(Part::Switches),
+        1 => Just(Part::Everything),
+        1 => Just(Part::Window),
+        1 => Just(Part::SlowCall),
+        1 => Just(Part::Limits),
+        1 => Just(Part::Permits),
+        1 => Just(Part::ProbeTimeout),
+        1 => Just(Part::Recovery),
+        2 => Just(Part::DryRun),
+        1 => Just(Part::Switches),
     ];
     (part, settings()).prop_map(|(part, settings)| Step::Configure(part, settings))
 }

@@ -12,7 +12,8 @@ use bindu_cb::{
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 use tokio::time::advance;
-use tracing::Level;
+use tracing::{Level, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use crate::support::{Failure, Log, Service, circuit, secs, snapshot_of, trip};
 
@@ -362,6 +363,48 @@ async fn a_listener_that_panics_does_no_harm() {
     );
     assert_eq!(circuit.snapshot().calls.failure, 6);
     assert_eq!(log.at(Level::ERROR).len(), 3, "the panics are not kept secret");
+}
+
+/// A tracing subscriber of a user's that cannot bear events of this level.
+struct PanicsAt(Level, Arc<AtomicU32>);
+
+impl<S: Subscriber> Layer<S> for PanicsAt {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        if *event.metadata().level() == self.0 {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            panic!("a subscriber of a user's");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscriber_that_panics_over_an_event_or_over_a_listeners_panic_stops_no_later_event() {
+    // The listener that panics is told three times, and so are the two trips and the reset.
+    for (level, panics) in [(Level::WARN, 2), (Level::INFO, 1), (Level::ERROR, 3)] {
+        let cb = bindu_cb::testing::isolate();
+        cb.enabled(true);
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let told = Arc::clone(&heard);
+        registry().subscribe(|_: &Event| panic!("a listener of a user's"));
+        registry().subscribe(move |event: &Event| told.lock().unwrap().push(event.to));
+        let _no_callsite_is_off = Log::capture();
+        let panicked = Arc::new(AtomicU32::new(0));
+        let subscriber = PanicsAt(level, Arc::clone(&panicked));
+        let _in_force =
+            tracing::subscriber::set_default(tracing_subscriber::registry().with(subscriber));
+
+        let circuit = get_circuit_breaker("survives");
+        trip_times(&circuit, 3);
+        circuit.reset();
+        trip_times(&circuit, 3);
+        assert_eq!(
+            *heard.lock().unwrap(),
+            [CircuitState::Open, CircuitState::Closed, CircuitState::Open],
+            "{level}"
+        );
+        assert_eq!(circuit.snapshot().calls.failure, 6, "{level}");
+        assert_eq!(panicked.load(Ordering::Relaxed), panics, "{level}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

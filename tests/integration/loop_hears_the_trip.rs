@@ -1,5 +1,10 @@
 //! L2: a loop that waits between two attempts learns at once when its circuit opens.
 
+use std::pin::pin;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Poll, Wake};
+use std::thread;
 use std::time::Duration;
 
 use bindu_cb::testing::isolate;
@@ -273,7 +278,7 @@ async fn a_failure_that_does_not_trip_stops_nobody() {
 }
 
 /// The circuit of [`probes`], about to let two probes through.
-async fn before_probes() -> std::sync::Arc<CircuitBreaker> {
+async fn before_probes() -> Arc<CircuitBreaker> {
     assert!(probes(&Service::up()).await.is_ok(), "this also gives the circuit its settings");
     let circuit = get_circuit_breaker("probes");
     trip_and_wait(&circuit).await;
@@ -355,4 +360,91 @@ async fn a_probe_of_an_earlier_opening_is_none_of_the_next() {
     let _next = circuit.try_acquire().unwrap();
     assert_eq!(circuit.state(), CircuitState::HalfOpen);
     assert!(matches!(waiting.ends_at_once().await, Err(Failure::Open(_))));
+}
+
+/// An executor's waker is foreign code, which may want to know of the circuit what there is.
+struct LooksAtTheCircuit {
+    circuit: Arc<CircuitBreaker>,
+    woken: AtomicU32,
+}
+
+impl Wake for LooksAtTheCircuit {
+    fn wake(self: Arc<Self>) {
+        assert_eq!(self.circuit.snapshot().operation, self.circuit.name());
+        self.woken.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Lets the call wait between two attempts, does this to the circuit, and returns what the call
+/// then says. Its waker must have been woken.
+async fn woken_by<T>(
+    circuit: Arc<CircuitBreaker>,
+    call: impl Future<Output = T>,
+    change: impl AsyncFnOnce(&CircuitBreaker),
+) -> Poll<T> {
+    let waker = Arc::new(LooksAtTheCircuit { circuit, woken: AtomicU32::new(0) });
+    let task = Arc::clone(&waker).into();
+    let mut call = pin!(call);
+    assert!(call.as_mut().poll(&mut Context::from_waker(&task)).is_pending());
+    change(&waker.circuit).await;
+    assert_eq!(waker.woken.load(Ordering::Relaxed), 1);
+    call.poll(&mut Context::from_waker(&task))
+}
+
+/// On a thread of its own: a deadlock fails the test and does not hang it.
+fn without_deadlock(test: impl AsyncFnOnce() + Send + 'static) {
+    let (ends, has_ended) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let cb = isolate();
+            cb.enabled(true);
+            test().await;
+        });
+        ends.send(()).unwrap();
+    });
+    match has_ended.recv_timeout(secs(20)) {
+        Err(mpsc::RecvTimeoutError::Timeout) => panic!("a waker cannot look at the circuit"),
+        _ => thread.join().unwrap(),
+    }
+}
+
+#[test]
+fn those_who_trip_the_circuit_wake_its_loops_without_its_lock() {
+    for trip in [trip, CircuitBreaker::force_open] {
+        without_deadlock(async move || {
+            let circuit = get_circuit_breaker("loop");
+            let said = woken_by(circuit, one_call(), async |c| trip(c)).await;
+            assert!(matches!(said, Poll::Ready((Err(Failure::Open(_)), 1))));
+        });
+    }
+}
+
+#[test]
+fn a_probe_that_re_opens_wakes_the_other_one_without_the_lock() {
+    without_deadlock(async || {
+        let said = woken_by(before_probes().await, one_probe(), async |circuit| {
+            circuit.try_acquire().unwrap().failure();
+        });
+        assert!(matches!(said.await, Poll::Ready(Err(Failure::Open(_)))));
+    });
+}
+
+#[test]
+fn a_probe_that_takes_a_permit_back_wakes_the_others_without_the_lock() {
+    without_deadlock(async || {
+        let circuit = before_probes().await;
+        let hangs = Arc::clone(&circuit);
+        let _hung = hangs.try_acquire().unwrap();
+        advance(secs(10)).await;
+        let said = woken_by(circuit, one_probe(), async |circuit| {
+            advance(secs(10)).await;
+            drop(circuit.try_acquire().unwrap());
+        });
+        assert!(said.await.is_pending(), "it was not its own permit");
+    });
 }
