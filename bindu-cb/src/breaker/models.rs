@@ -6,6 +6,7 @@
 //! spawned: with one on loom's main thread a single execution ran, and a seeded mistake passed.
 
 use std::cell::Cell;
+use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -161,6 +162,36 @@ fn a_probe_racing_its_leases_end_decides_or_is_stale() {
         assert_eq!(calls.stale == 1, admitted);
         let expected = if admitted { CircuitState::HalfOpen } else { CircuitState::Open };
         assert_eq!(circuit.state(), expected);
+    });
+}
+
+#[test]
+fn a_rejected_call_knows_the_wait_and_the_cause_of_its_opening() {
+    model("described_after_the_word", || {
+        let settings = failing_at(1).recovery_multiplier(2.0).success_threshold(2);
+        let circuit = circuit(settings);
+        let ticket = admit(&circuit).unwrap();
+        settle(&circuit, ticket, Outcome::Failure);
+        NOW.with(|now| now.set((100, 0)));
+        let probes = [admit(&circuit).unwrap(), admit(&circuit).unwrap()];
+        let [fails, _in_flight] = probes;
+        let opens = spawn(&circuit, 0, 110, move |c| {
+            c.settle(fails, Outcome::Failure, || Some("again".to_owned()));
+        });
+        let rejected = spawn(&circuit, 1, 110, |c| {
+            let open = c.admit(c.mode()).err()?;
+            Some((open.retry_after(), open.source()?.to_string()))
+        });
+        opens.join().unwrap();
+        let Some((retry_after, cause)) = rejected.join().unwrap() else { panic!("admitted") };
+        match cause.as_str() {
+            // Half-open still, with no permit left until the first probe's time is up.
+            "opened after 1 failure" => assert_eq!(retry_after, Duration::from_nanos(40)),
+            "opened again because a probe failed: again" => {
+                assert_eq!(retry_after, Duration::from_nanos(200));
+            }
+            cause => panic!("{cause}"),
+        }
     });
 }
 

@@ -218,15 +218,24 @@ impl CircuitBreaker {
         // one comes before the swap.
         self.gate.deadlines[after.generation().slot()]
             .store(now.saturating_add(nanos(wait)), Ordering::Release);
-        // Relaxed: the swap below releases it, and who sees its word sees it, too.
-        self.gate.last_wait.store(nanos(wait), Ordering::Relaxed);
-        self.name.remember(Opening {
-            circuit: self.id,
-            generation: after.generation().as_u64(),
-            why,
-            last_failure: text.clone(),
-        });
+        let describe = || {
+            // Relaxed: the swap below releases it, and who sees its word sees it, too.
+            self.gate.last_wait.store(nanos(wait), Ordering::Relaxed);
+            self.name.remember(Opening {
+                circuit: self.id,
+                generation: after.generation().as_u64(),
+                why,
+                last_failure: text.clone(),
+            });
+        };
+        let too_late = sync::mutated("described_after_the_word");
+        if !too_late {
+            describe();
+        }
         self.swap(before, after)?;
+        if too_late {
+            describe();
+        }
         cold.since = now;
         cold.last_failure = text;
         cold.leases.clear();
