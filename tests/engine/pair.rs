@@ -23,6 +23,8 @@ pub enum Step {
     /// A call that begins and ends at once, so many times.
     Calls(End, u8),
     Wait(Duration),
+    /// Until the opening or the first probe's time is up, or so much earlier.
+    WaitUntilDue(Duration),
     ByHand(CircuitState),
     /// This part of these settings; the others stay as they are.
     Configure(Part, CircuitBreakerSettings),
@@ -236,6 +238,10 @@ impl<'a> Pair<'a> {
                 }
             }
             Step::Wait(wait) => advance(wait).await,
+            Step::WaitUntilDue(earlier) => {
+                let wait = Duration::from_nanos(self.reference.due(now).unwrap_or(now) - now);
+                advance(wait.saturating_sub(earlier)).await;
+            }
             Step::ByHand(state) => {
                 match state {
                     CircuitState::ForcedOpen => self.circuit.force_open(),

@@ -20,6 +20,7 @@ fn step() -> impl Strategy<Value = Step> {
         20 => (any::<usize>(), end()).prop_map(|(which, end)| Step::End(which, end)),
         20 => (end(), 1..30_u8).prop_map(|(end, times)| Step::Calls(end, times)),
         20 => wait.prop_map(Step::Wait),
+        5 => (0..2_u64).prop_map(|nanos| Step::WaitUntilDue(Duration::from_nanos(nanos))),
         1 => by_hand(),
         5 => configure(),
     ]

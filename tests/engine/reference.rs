@@ -215,6 +215,13 @@ impl Reference {
         (now < *until).then_some(*until)
     }
 
+    /// When the next thing happens that time alone brings about.
+    pub fn due(&self, now: Nanos) -> Option<Nanos> {
+        let opening = (self.state == CircuitState::Open).then_some(self.open_until);
+        let probes = self.probes.iter().map(|(_, until)| *until);
+        opening.into_iter().chain(probes).filter(|due| *due > now).min()
+    }
+
     pub fn end(&mut self, call: Call, end: End, now: Nanos) {
         if call.role == Role::Shadow {
             return;
