@@ -176,10 +176,10 @@ fn a_rejected_call_knows_the_wait_and_the_cause_of_its_opening() {
         let probes = [admit(&circuit).unwrap(), admit(&circuit).unwrap()];
         let [fails, _in_flight] = probes;
         let opens = spawn(&circuit, 0, 110, move |c| {
-            c.settle(fails, Outcome::Failure, || Some("again".to_owned()));
+            c.settle(fails, Outcome::Failure, &|| Some("again".to_owned()));
         });
         let rejected = spawn(&circuit, 1, 110, |c| {
-            let open = c.admit(c.mode()).err()?;
+            let open = c.try_acquire().err()?;
             Some((open.retry_after(), open.source()?.to_string()))
         });
         opens.join().unwrap();
