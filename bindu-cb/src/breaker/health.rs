@@ -93,7 +93,7 @@ impl CircuitBreaker {
         let measure = &self.gate.measure;
         let epoch = which >> KIND_BITS;
         let is_time = which & TIME != 0;
-        let now = if is_time || self.can_be_slow(ticket) { self.now() } else { 0 };
+        let now = if is_time || ticket.began().is_some() { self.now() } else { 0 };
         if self.is_slow(ticket, now) {
             return false;
         }
@@ -109,11 +109,6 @@ impl CircuitBreaker {
             && (sync::mutated("cells_of_any_epoch")
                 || self.word().is_untroubled(ticket.generation()))
             && self.window_cells.get().is_some_and(|cells| cells.add(tag))
-    }
-
-    fn can_be_slow(&self, ticket: Ticket) -> bool {
-        // Relaxed: a setting.
-        ticket.began().is_some() && self.gate.slow_call.load(Ordering::Relaxed) != NEVER
     }
 
     pub(super) fn is_slow(&self, ticket: Ticket, now: Nanos) -> bool {
