@@ -83,7 +83,7 @@ impl Mode {
         self.0 & Self::ENABLED != 0
     }
 
-    pub(crate) fn timed(self) -> bool {
+    fn timed(self) -> bool {
         self.0 & Self::TIMED != 0
     }
 

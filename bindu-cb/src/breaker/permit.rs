@@ -10,11 +10,13 @@ use crate::error::OpeningId;
 /// A permit without its circuit: what admission hands out and settling takes back.
 ///
 /// It is part of every guarded function's future, hence packed: the generation in the low bits,
-/// the lease above it, the kind of role on top. No kind is zero, so that an option is no larger.
+/// the lease above it, then whether the call can be slow, the kind of role on top. No kind is zero,
+/// so that an option is no larger.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ticket {
     packed: NonZero<u64>,
-    /// When the call began, where calls can be slow.
+    /// When the call began, if somebody wants to know: for the call to be slow, it counts only if
+    /// the ticket says that it can be.
     began: Option<NonZero<Nanos>>,
 }
 
@@ -29,6 +31,7 @@ pub(crate) enum Role {
 }
 
 const LEASE_SHIFT: u32 = Generation::BITS;
+const TIMED: u64 = 1 << 61;
 const KIND_SHIFT: u32 = 62;
 const CALLER: NonZero<u64> = NonZero::new(1 << KIND_SHIFT).unwrap();
 const PROBE: NonZero<u64> = NonZero::new(2 << KIND_SHIFT).unwrap();
@@ -40,7 +43,7 @@ const SHADOW: NonZero<u64> = NonZero::new(3 << KIND_SHIFT).unwrap();
 pub(crate) struct LeaseId(u32);
 
 impl LeaseId {
-    const BITS: u32 = KIND_SHIFT - LEASE_SHIFT;
+    const BITS: u32 = TIMED.trailing_zeros() - LEASE_SHIFT;
 
     pub(super) fn next(self) -> Self {
         Self((self.0 + 1) & ((1 << Self::BITS) - 1))
@@ -55,7 +58,8 @@ impl Ticket {
             Role::Probe(LeaseId(lease)) => PROBE | u64::from(lease) << LEASE_SHIFT,
             Role::Shadow => SHADOW,
         };
-        Self { packed: kind | generation.as_u64(), began }
+        let timed = if began.is_some() { TIMED } else { 0 };
+        Self { packed: kind | timed | generation.as_u64(), began }
     }
 
     /// As [`new`](Self::new) for a caller whose call cannot be slow.
@@ -81,14 +85,9 @@ impl Ticket {
         }
     }
 
+    /// When a call began that can be slow.
     pub(super) fn began(self) -> Option<Nanos> {
-        self.began.map(NonZero::get)
-    }
-
-    /// Of a call that cannot be slow.
-    #[inline]
-    pub(crate) fn untimed(self) -> Self {
-        Self { began: None, ..self }
+        self.began.map(NonZero::get).filter(|_| self.packed.get() & TIMED != 0)
     }
 
     pub(crate) fn is_probe(self) -> bool {
@@ -252,6 +251,15 @@ mod tests {
             assert_eq!((ticket.generation(), ticket.role()), (generation, role));
             assert_eq!(ticket.began(), Some(7));
         }
+    }
+
+    #[test]
+    fn a_moment_that_is_known_for_another_reason_makes_no_call_slow() {
+        let ticket = Ticket::caller(Word::NEW.generation());
+        let moment = NonZero::<Nanos>::MIN;
+        let admission = Admission::admitted(ticket).begun_at(|| moment);
+        assert_eq!(admission.began(), Some(1));
+        assert_eq!(admission.ticket().and_then(Ticket::began), None);
     }
 
     #[test]

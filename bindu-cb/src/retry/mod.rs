@@ -139,18 +139,10 @@ impl<'a> Call<'a> {
         })
     }
 
-    /// The permit that is held. It knows when the attempt began only if that can make it slow: it
-    /// may be known for the deadline's sake, too.
-    #[inline]
-    fn ticket(&self) -> Option<Ticket> {
-        let ticket = self.admission.ticket()?;
-        Some(if self.mode.timed() { ticket } else { ticket.untimed() })
-    }
-
     /// The call has succeeded.
     #[inline]
     pub fn success(&mut self) {
-        if let Some(ticket) = self.ticket() {
+        if let Some(ticket) = self.admission.ticket() {
             self.core.circuit.settle_success(ticket);
             self.admission = self.admission.without_ticket();
         }
@@ -191,8 +183,9 @@ impl<'a> Call<'a> {
     pub(crate) fn after_attempt(&mut self, judgement: Judgement, text: Text<'_>) -> Option<Delay> {
         let per_attempt = self.mode.per_attempt();
         // Dry run changes nothing for the caller.
-        let is_probe = self.ticket().is_some_and(Ticket::is_probe) && !self.mode.dry_run();
-        let ticket = self.ticket();
+        let is_probe =
+            self.admission.ticket().is_some_and(Ticket::is_probe) && !self.mode.dry_run();
+        let ticket = self.admission.ticket();
         let trouble = self.trouble();
         trouble.attempts = trouble.attempts.saturating_add(1);
         // Without its lease, which goes back with each attempt that is counted singly.
@@ -243,7 +236,7 @@ impl<'a> Call<'a> {
     }
 
     fn settle(&mut self, outcome: Outcome, text: Text<'_>) {
-        if let Some(ticket) = self.ticket() {
+        if let Some(ticket) = self.admission.ticket() {
             self.core.circuit.settle(ticket, outcome, &|| text.make());
             // Not before: the user's code makes the text, and if it panics the drop has a permit
             // to give back.
@@ -285,7 +278,7 @@ impl<'a> Call<'a> {
     pub fn wait(&mut self, Delay(wait): Delay) -> Wait<'_, 'a> {
         let heeds = self.mode.enabled() && !self.mode.dry_run();
         let circuit = Arc::clone(&self.core.circuit);
-        let ticket = self.ticket();
+        let ticket = self.admission.ticket();
         let trouble = self.trouble();
         let ticket = ticket.or(trouble.last_ticket).filter(|_| heeds);
         trouble.waiting = Some(AssertUnwindSafe(Box::pin(wait_or_hear(circuit, ticket, wait))));
@@ -332,7 +325,7 @@ impl Future for Wait<'_, '_> {
 impl Drop for Call<'_> {
     #[inline]
     fn drop(&mut self) {
-        if self.ticket().is_some() || self.trouble.is_some() {
+        if self.admission.ticket().is_some() || self.trouble.is_some() {
             self.abandon();
         }
     }
@@ -342,7 +335,7 @@ impl Call<'_> {
     #[cold]
     fn abandon(&mut self) {
         let trouble = self.trouble.take();
-        let Some(ticket) = self.ticket() else { return };
+        let Some(ticket) = self.admission.ticket() else { return };
         self.admission = Admission::NOT_ASKED;
         let failed = trouble.is_some_and(|trouble| trouble.failed);
         if failed && !std::thread::panicking() {
