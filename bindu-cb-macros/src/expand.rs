@@ -2,6 +2,7 @@
 
 use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use quote::{ToTokens as _, TokenStreamExt as _, quote, quote_spanned};
+use syn::Type;
 
 use crate::{
     arguments::{Fresh, How, Source, Touch},
@@ -34,19 +35,23 @@ pub(crate) use ours;
 //         let __open = match p::Call::rejection(&__call) {
 //             Some(__open) => __open,
 //             None => loop {
-//                 let __delay = match {
+//                 let __delay = {
 //                     let __r: Result<(), StoreError> = async {
-//                         if let Some(__r) = None::<Result<(), StoreError>> { return __r; }
+//                         if false { return p::never::<Result<(), StoreError>>(); }
 //                         { self.put(row).await }
 //                     }
 //                     .await;
-//                     __tag.split(__r)
-//                 } {
-//                     Ok(__v) => { p::Call::success(&mut __call); return __tag.ok(__v); }
-//                     Err(__e) => match p::Call::failed(&mut __call, p::seen!(__tag, __e)) {
+//                     let __retry = match __tag.split(&__r) {
+//                         Ok(__v) => p::success(&mut __call),
+//                         Err(__e) => p::Call::failed(
+//                             &mut __call,
+//                             p::probe(__e).__bindu_cb_judged().__bindu_cb_seen(),
+//                         ),
+//                     };
+//                     match __retry {
 //                         Some(__delay) => __delay,
-//                         None => return __tag.err(__e),
-//                     },
+//                         None => return __r,
+//                     }
 //                 };
 //                 let __waited = p::Call::wait(&mut __call, __delay).await;
 //                 if let Err(__open) = __waited { break __open; }
@@ -75,11 +80,13 @@ pub(crate) struct Expansion<'a> {
     pub(crate) p: TokenStream,
 }
 
-/// The arms of the match on what an attempt came to.
-struct Arms {
+/// What follows an attempt, by what it came to.
+struct After {
     ok: TokenStream,
     err: TokenStream,
     timed_out: TokenStream,
+    /// From what `ok` or `err` yields, and `__r`, to the value of the whole.
+    then: fn(TokenStream) -> TokenStream,
 }
 
 /// The span of tokens of ours that the user is to see at `span`.
@@ -112,7 +119,7 @@ impl<'a> Expansion<'a> {
     /// that would be kept across every await, and the future would be larger and slower by it.
     fn retry(&self) -> TokenStream {
         let (p, site, on_open) = (&self.p, site::name(), self.on_open());
-        let attempt = self.attempt(&self.retry_arms());
+        let attempt = self.attempt(&self.or_return());
         ours! {
             let mut __call = #p::Site::enter(&#site);
             let __open = match #p::Call::rejection(&__call) {
@@ -127,49 +134,50 @@ impl<'a> Expansion<'a> {
         }
     }
 
-    /// Each arm yields the delay before the next attempt, or returns.
-    fn retry_arms(&self) -> Arms {
+    /// The delay before the next attempt, or the end.
+    fn or_return(&self) -> After {
         let (p, seen, on_timeout) = (&self.p, self.seen(), self.on_timeout());
-        let or_return = |delay: TokenStream, result: TokenStream| {
-            ours! {
-                match #delay {
-                    ::core::option::Option::Some(__delay) => __delay,
-                    ::core::option::Option::None => return #result,
-                }
-            }
-        };
-        let success = ours!({
-            #p::Call::success(&mut __call);
-            return __tag.ok(__v);
-        });
-        Arms {
+        let success = ours!(#p::success(&mut __call));
+        After {
             ok: match self.is_failure() {
                 Some(is_failure) => {
-                    let delay =
-                        or_return(ours!(#p::Call::failed_value(&mut __call)), ours!(__tag.ok(__v)));
-                    ours!(if #is_failure { #delay } else #success)
+                    ours!(if #is_failure { #p::Call::failed_value(&mut __call) } else { #success })
                 }
                 None => success,
             },
-            err: or_return(ours!(#p::Call::failed(&mut __call, #seen)), ours!(__tag.err(__e))),
-            timed_out: or_return(ours!(#p::Call::timed_out(&mut __call, &__t)), on_timeout),
+            err: ours!(#p::Call::failed(&mut __call, #seen)),
+            timed_out: ours! {
+                match #p::Call::timed_out(&mut __call, &__t) {
+                    ::core::option::Option::Some(__delay) => __delay,
+                    ::core::option::Option::None => return #on_timeout,
+                }
+            },
+            then: |retry| {
+                ours! {
+                    let __retry = #retry;
+                    match __retry {
+                        ::core::option::Option::Some(__delay) => __delay,
+                        ::core::option::Option::None => return __r,
+                    }
+                }
+            },
         }
     }
 
     fn once(&self) -> TokenStream {
         let (p, site, on_open) = (&self.p, site::name(), self.on_open());
         let (seen, on_timeout) = (self.seen(), self.on_timeout());
-        let success = ours!(#p::Call::success(&mut __call););
-        let ok = match self.is_failure() {
-            Some(is_failure) => ours! {
-                if #is_failure { #p::Call::ended_value(&mut __call); } else { #success }
+        let success = ours!(#p::Call::success(&mut __call));
+        let attempt = self.attempt(&After {
+            ok: match self.is_failure() {
+                Some(is_failure) => {
+                    ours!(if #is_failure { #p::Call::ended_value(&mut __call) } else { #success })
+                }
+                None => success,
             },
-            None => success,
-        };
-        let attempt = self.attempt(&Arms {
-            ok: ours!({ #ok __tag.ok(__v) }),
-            err: ours!({ #p::Call::ended(&mut __call, #seen); __tag.err(__e) }),
+            err: ours!(#p::Call::ended(&mut __call, #seen)),
             timed_out: ours!({ #p::Call::ended_timed_out(&mut __call, &__t); #on_timeout }),
+            then: |told| ours!(#told __r),
         });
         ours! {
             let mut __call = #p::Site::enter(&#site);
@@ -180,22 +188,19 @@ impl<'a> Expansion<'a> {
         }
     }
 
-    /// Runs the user's block and matches on what it came to. Nothing of the result outlives this
+    /// Runs the user's block and looks at what it came to. Nothing of the result outlives this
     /// expression: an error that is not `Send` would be held across the wait that follows.
-    fn attempt(&self, Arms { ok, err, timed_out }: &Arms) -> TokenStream {
+    fn attempt(&self, After { ok, err, timed_out, then }: &After) -> TokenStream {
         let (p, block, ty) = (&self.p, self.block(), &self.model.ret.ty);
-        let verdict = |result: TokenStream| {
-            ours! {
-                match #result {
-                    ::core::result::Result::Ok(__v) => #ok,
-                    ::core::result::Result::Err(__e) => #err,
-                }
+        let judged = then(ours! {
+            match __tag.split(&__r) {
+                ::core::result::Result::Ok(__v) => #ok,
+                ::core::result::Result::Err(__e) => #err,
             }
-        };
+        });
         if !self.gives("timeout") {
-            return verdict(ours!({ let __r: #ty = #block.await; __tag.split(__r) }));
+            return ours!({ let __r: #ty = #block.await; #judged });
         }
-        let verdict = verdict(ours!(__tag.split(__r)));
         // The attempt is gone before the arms: they may use arguments that it has borrowed.
         ours! {
             match {
@@ -204,7 +209,7 @@ impl<'a> Expansion<'a> {
                 let __ended = #p::Call::within(&__call, __attempt).await;
                 __ended
             } {
-                ::core::result::Result::Ok(__r) => #verdict,
+                ::core::result::Result::Ok(__r) => { #judged }
                 ::core::result::Result::Err(__t) => #timed_out,
             }
         }
@@ -214,7 +219,7 @@ impl<'a> Expansion<'a> {
     /// the function.
     fn block(&self) -> TokenStream {
         let model = self.model;
-        let witness = model.ret.witness();
+        let witness = self.witness(&model.ret.ty, model.ret.span);
         let arguments = &model.arguments;
         let touches = arguments.touches.iter().map(|touch| self.touch(touch));
         let locals = arguments.locals.iter().map(|local| self.local(local));
@@ -222,14 +227,25 @@ impl<'a> Expansion<'a> {
         // `async_trait` leaves the span of the `async` that it takes away on the `fn`.
         let sig = &model.function.sig;
         let span = sig.asyncness.map_or(sig.fn_token.span, |asyncness| asyncness.span);
-        quote_spanned!(at(span)=> async { #witness #(#touches)* #(#locals)* #statements })
+        quote_spanned!(at(span)=> async {
+            if false { #(#touches)* #witness }
+            #(#locals)*
+            #statements
+        })
+    }
+
+    /// Where it never runs, makes the return type known to an async block, as a signature would:
+    /// `?` and `Ok(Box::new(x))` need that.
+    pub(crate) fn witness(&self, ty: &Type, span: Span) -> TokenStream {
+        let p = self.private(span);
+        quote_spanned!(at(span)=> return #p::never::<#ty>();)
     }
 
     fn touch(&self, touch: &Touch) -> TokenStream {
         let (name, cfgs) = (&touch.name, &touch.cfgs);
         let (span, p) = (at(name.span()), self.private(name.span()));
         let deref = (touch.how == How::Pointee).then(|| quote_spanned!(span=> *));
-        quote_spanned!(span=> #(#cfgs)* if false { #p::touch(&mut #deref #name); })
+        quote_spanned!(span=> #(#cfgs)* #p::touch(&mut #deref #name);)
     }
 
     fn local(&self, local: &Fresh) -> TokenStream {

@@ -7,11 +7,10 @@ use syn::{Block, Expr, ExprClosure, ReturnType, spanned::Spanned as _};
 use crate::{
     body::Shape,
     expand::{Expansion, at, braced, ours},
-    ret::witness,
 };
 
 impl Expansion<'_> {
-    /// What may be known of the error `__e`.
+    /// What may be known of the error behind `__e`.
     pub(crate) fn seen(&self) -> TokenStream {
         let (p, hooks) = (&self.p, &self.model.hooks);
         let ask = |hook: &Option<Expr>, setter: &str, ask: &str| {
@@ -19,21 +18,21 @@ impl Expansion<'_> {
                 let span = hook.span();
                 let (p, hook) = (self.private(span), self.renamed(hook));
                 let (setter, ask) = (Ident::new(setter, at(span)), Ident::new(ask, at(span)));
-                quote_spanned!(at(span)=> .#setter(#p::#ask(&__e, #hook)))
+                quote_spanned!(at(span)=> .#setter(#p::#ask(__e, #hook)))
             })
         };
         let retry_if = ask(&hooks.retry_if, "retry_if", "ask");
         let record_if = ask(&hooks.record_if, "record_if", "ask");
         let retry_after = ask(&hooks.retry_after, "retry_after", "ask_after");
-        ours!(#p::seen!(__tag, __e) #retry_if #record_if #retry_after)
+        ours!(#p::probe(__e).__bindu_cb_judged().__bindu_cb_seen() #retry_if #record_if #retry_after)
     }
 
-    /// Whether the value `__v` is a failure, if the attribute says so of any.
+    /// Whether the value behind `__v` is a failure, if the attribute says so of any.
     pub(crate) fn is_failure(&self) -> Option<TokenStream> {
         self.model.hooks.fail_if.as_ref().map(|hook| {
             let span = hook.span();
             let (p, hook) = (self.private(span), self.renamed(hook));
-            quote_spanned!(at(span)=> #p::ask(&__v, #hook))
+            quote_spanned!(at(span)=> #p::ask(__v, #hook))
         })
     }
 
@@ -70,13 +69,13 @@ impl Expansion<'_> {
         };
         let span = closure.body.span();
         let witness = match &closure.output {
-            ReturnType::Type(_, ty) => witness(ty, ty.span()),
-            ReturnType::Default => self.model.ret.witness(),
+            ReturnType::Type(_, ty) => self.witness(ty, ty.span()),
+            ReturnType::Default => self.witness(&self.model.ret.ty, self.model.ret.span),
         };
         let pat = closure.inputs.first()?;
         Some(quote_spanned! {at(span)=>
             (async #capture {
-                #witness
+                if false { #witness }
                 let #pat = __open;
                 #body
             }).await

@@ -1,7 +1,7 @@
 //! The return type, as far as the expansion needs it.
 
 use proc_macro2::{Span, TokenStream, TokenTree};
-use quote::{ToTokens as _, quote_spanned};
+use quote::ToTokens as _;
 use syn::{
     FnArg, GenericArgument, Ident, PathArguments, ReturnType, Signature, Token, Type, TypeInfer,
     TypeTuple,
@@ -46,13 +46,6 @@ impl Return {
         }
     }
 
-    /// Makes the return type known to the async block that it opens, as a signature would: `?` and
-    /// `Ok(Box::new(x))` need that.
-    /// It is written so that no lint needs to be allowed.
-    pub(crate) fn witness(&self) -> TokenStream {
-        witness(&self.ty, self.span)
-    }
-
     /// The lifetimes that the value shows.
     pub(crate) fn lifetimes(&self, sig: &Signature) -> Lifetimes {
         let bounded = sig.generics.where_clause.is_some()
@@ -83,14 +76,6 @@ impl Lifetimes {
             "_" => is_self || !borrowed_self,
             name => self.bounded || own.iter().any(|own| own == name),
         })
-    }
-}
-
-pub(crate) fn witness(ty: &Type, span: Span) -> TokenStream {
-    quote_spanned! {Span::mixed_site().located_at(span)=>
-        if let ::core::option::Option::Some(__r) = ::core::option::Option::None::<#ty> {
-            return __r;
-        }
     }
 }
 

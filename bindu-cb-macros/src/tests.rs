@@ -69,29 +69,25 @@ fn the_expansion_of_a_plain_function() {
             let __open = match ::bindu_cb::__private::Call::rejection(&__call) {
                 ::core::option::Option::Some(__open) => __open,
                 ::core::option::Option::None => loop {
-                    let __delay = match {
+                    let __delay = {
                         let __r: Result<(), StoreError> = async {
-                            if let ::core::option::Option::Some(__r) =
-                                ::core::option::Option::None::<Result<(), StoreError>>
-                            {
-                                return __r;
+                            if false {
+                                return ::bindu_cb::__private::never::<Result<(), StoreError>>();
                             }
                             { self.put(row).await }
                         }
                         .await;
-                        __tag.split(__r)
-                    } {
-                        ::core::result::Result::Ok(__v) => {
-                            ::bindu_cb::__private::Call::success(&mut __call);
-                            return __tag.ok(__v);
-                        },
-                        ::core::result::Result::Err(__e) => match ::bindu_cb::__private::Call::failed(
-                            &mut __call,
-                            ::bindu_cb::__private::seen!(__tag, __e)
-                        ) {
+                        let __retry = match __tag.split(&__r) {
+                            ::core::result::Result::Ok(__v) => ::bindu_cb::__private::success(&mut __call),
+                            ::core::result::Result::Err(__e) => ::bindu_cb::__private::Call::failed(
+                                &mut __call,
+                                ::bindu_cb::__private::probe(__e).__bindu_cb_judged().__bindu_cb_seen()
+                            ),
+                        };
+                        match __retry {
                             ::core::option::Option::Some(__delay) => __delay,
-                            ::core::option::Option::None => return __tag.err(__e),
-                        },
+                            ::core::option::Option::None => return __r,
+                        }
                     };
                     let __waited = ::bindu_cb::__private::Call::wait(&mut __call, __delay).await;
                     if let ::core::result::Result::Err(__open) = __waited { break __open; }

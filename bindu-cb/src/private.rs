@@ -5,26 +5,16 @@ mod probe;
 mod site;
 mod tag;
 
-pub use crate::__bindu_cb_seen as seen;
 pub use crate::error::{AttemptTimeoutError, CircuitBreakerOpenError};
 pub use crate::operation::Preset;
-pub use crate::retry::seen::{Keys, Seen, Text};
+pub use crate::retry::seen::Seen;
 pub use crate::retry::{Call, Delay};
 pub use crate::settings::{Count, OnCancel, Window};
-pub use probe::Probe;
+pub use probe::probe;
 pub use site::Site;
 pub use tag::{
     FromOpen, FromTimeout, Opened, Outcome, Tag, TagExt, on_open, on_open_path, on_timeout, tag,
 };
-
-/// The traits whose methods ask an error what it can do.
-pub mod probing {
-    pub use super::probe::{
-        AnySource, AnyText, Classified, DebugText, DisplayText, ErrorSource, LocalErrorSource,
-        SendErrorSource, SharedErrorSource, SyncErrorSource, Unclassified,
-    };
-    pub use super::tag::TagExt;
-}
 
 use std::time::Duration;
 
@@ -36,6 +26,22 @@ pub fn ask<V>(value: &V, predicate: impl Fn(&V) -> bool) -> bool {
 /// Asks how long to wait after an error.
 pub fn ask_after<E>(error: &E, after: impl Fn(&E) -> Option<Duration>) -> Option<Duration> {
     after(error)
+}
+
+/// An attempt that needs no other one after it.
+#[inline]
+pub fn success(call: &mut Call<'_>) -> Option<Delay> {
+    call.success();
+    None
+}
+
+/// Shows the type of what an `async` block returns, where it is never run.
+///
+/// # Panics
+///
+/// Always.
+pub fn never<R>() -> R {
+    unreachable!("only the type of this call is wanted")
 }
 
 /// Makes an `async` block capture its argument by unique reference: a shared one is `Send` only if

@@ -1,146 +1,216 @@
 //! Finds out what an error can do, without a bound on its type.
 //!
-//! Method lookup strips one reference after the other from its receiver, `&&&Probe`, `&&Probe`,
-//! `&Probe`, and takes the first for which some trait in scope has the method: so the more specific
-//! a trait is, the more references it is implemented behind. Lookup looks at bounds, but not at
-//! lifetimes, which is why no bound here says `'static`: with one, an error that borrows would be
-//! accepted here and refused afterwards. The methods' names are mangled against blanket impls of a
-//! user's extension traits.
+//! Method lookup dereferences its receiver step by step, and takes the first type whose bounds hold
+//! for a method of the name: so each step points to the one to be tried after it. Lookup looks at
+//! bounds, but not at lifetimes, which is why no bound here says `'static`: with one, an error that
+//! borrows would be accepted here and refused afterwards. The methods' names are mangled against
+//! blanket impls of a user's extension traits.
+//!
+//! This is compiled once for each guarded function of the user's. Inherent methods by value are
+//! cheaper there by far than methods of traits; each step costs a little, each method more.
 
 use std::error::Error;
-use std::fmt;
+use std::fmt::{Debug, Display};
+use std::ops::Deref;
 
-use crate::retry::seen::{Text, is_rejection};
+use crate::retry::seen::{Keys, Seen, Text, is_rejection};
 use crate::retry::verdict::{Classify, Verdict};
 
-/// What is asked.
-pub struct Probe<'e, E>(pub &'e E);
-
-/// The verdict of the error's own type.
-pub trait Classified {
-    /// By `Classify`.
-    fn __bindu_cb_classified(&self) -> Option<Verdict>;
+/// What is asked. First for the verdict of the error's own type, then for all that can be seen.
+pub fn probe<E>(error: &E) -> Wrapped<'_, E> {
+    Wrapped(Classified(Unclassified(error)))
 }
 
-impl<E: Classify> Classified for &Probe<'_, E> {
-    fn __bindu_cb_classified(&self) -> Option<Verdict> {
-        Some(self.0.classify())
+/// An error, and the one in which to look for a rejection: mostly the same.
+pub struct Facts<'e, E, I> {
+    error: &'e E,
+    inner: &'e I,
+    own: Option<Verdict>,
+    classified: Option<Verdict>,
+}
+
+impl<'e, E, I> Facts<'e, E, I> {
+    /// Reached from any step.
+    fn facts(self) -> Self {
+        self
+    }
+
+    fn seen(self, rejected: bool, text: Text<'e>) -> Seen<'e> {
+        let Self { own, classified, .. } = self;
+        Seen { own, classified, rejected, text, keys: Keys::NONE }
     }
 }
 
-/// Types that say nothing.
-pub trait Unclassified {
-    /// Nothing.
-    fn __bindu_cb_classified(&self) -> Option<Verdict> {
-        None
-    }
-}
-
-impl<E> Unclassified for Probe<'_, E> {}
-
-/// Errors.
-pub trait ErrorSource {
-    /// Whether an inner guarded call was rejected.
-    fn __bindu_cb_rejected(&self) -> bool;
-}
-
-impl<E: Error> ErrorSource for &&&&&Probe<'_, E> {
-    fn __bindu_cb_rejected(&self) -> bool {
-        is_rejection(self.0)
-    }
-}
-
-macro_rules! pointers_to_errors {
-    ($($(#[$doc:meta])* $name:ident for $probe:ty, $error:ty;)*) => {$(
-        $(#[$doc])*
-        pub trait $name {
-            /// Whether an inner guarded call was rejected.
-            fn __bindu_cb_rejected(&self) -> bool;
-        }
-
-        impl<'l, E: AsRef<$error>> $name for $probe {
-            fn __bindu_cb_rejected(&self) -> bool {
-                let error: &$error = self.0.as_ref();
-                is_rejection(error)
+macro_rules! by_value {
+    ($($name:ident<$($of:ident),*>;)*) => {$(
+        impl<$($of),*> Clone for $name<'_, $($of),*> {
+            fn clone(&self) -> Self {
+                *self
             }
         }
+
+        impl<$($of),*> Copy for $name<'_, $($of),*> {}
     )*};
 }
 
-pointers_to_errors! {
-    /// What points to an error that can be sent and shared: `anyhow`, `eyre`, most boxes.
-    SharedErrorSource for &&&&Probe<'_, E>, dyn Error + Send + Sync + 'l;
-    /// What points to an error that can be sent.
-    SendErrorSource for &&&Probe<'_, E>, dyn Error + Send + 'l;
-    /// What points to an error that can be shared.
-    SyncErrorSource for &&Probe<'_, E>, dyn Error + Sync + 'l;
-    /// What points to an error.
-    LocalErrorSource for &Probe<'_, E>, dyn Error + 'l;
+by_value! {
+    Wrapped<E>;
+    Classified<E>;
+    Unclassified<E>;
+    Facts<E, I>;
 }
 
-/// Everything else: nothing can be seen.
-pub trait AnySource {
-    /// No.
-    fn __bindu_cb_rejected(&self) -> bool {
-        false
+/// `backoff::Error`, whose variants say something.
+pub struct Wrapped<'e, E>(Classified<'e, E>);
+/// Types with a verdict.
+pub struct Classified<'e, E>(Unclassified<'e, E>);
+/// All others.
+pub struct Unclassified<'e, E>(&'e E);
+
+impl<'e, E> Deref for Wrapped<'e, E> {
+    type Target = Classified<'e, E>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
     }
 }
 
-impl<E> AnySource for Probe<'_, E> {}
+impl<'e, E> Deref for Classified<'e, E> {
+    type Target = Unclassified<'e, E>;
 
-/// By `Display`.
-pub trait DisplayText<'e> {
-    /// The text.
-    fn __bindu_cb_text(&self) -> Text<'e>;
-}
-
-impl<'e, E: fmt::Display> DisplayText<'e> for &&Probe<'e, E> {
-    fn __bindu_cb_text(&self) -> Text<'e> {
-        Text::Display(self.0)
+    fn deref(&self) -> &Self::Target {
+        &self.0
     }
 }
 
-/// By `Debug`.
-pub trait DebugText<'e> {
-    /// The text.
-    fn __bindu_cb_text(&self) -> Text<'e>;
-}
-
-impl<'e, E: fmt::Debug> DebugText<'e> for &Probe<'e, E> {
-    fn __bindu_cb_text(&self) -> Text<'e> {
-        Text::Debug(self.0)
+#[cfg(feature = "backoff")]
+impl<'e, E> Wrapped<'e, backoff::Error<E>> {
+    /// By the variant. Of `anyhow::Error` and boxes `backoff::Error` makes no error, so a
+    /// rejection is looked for in the wrapped one.
+    pub fn __bindu_cb_judged(self) -> IsError<'e, backoff::Error<E>, E> {
+        let error = self.0.0.0;
+        let (own, inner) = match error {
+            backoff::Error::Permanent(err) => (Some(Verdict::Permanent), err),
+            backoff::Error::Transient { err, retry_after } => {
+                (retry_after.map(Verdict::Throttled), err)
+            }
+        };
+        first_step(Facts { error, inner, own, classified: None })
     }
 }
 
-/// By the name of the type.
-pub trait AnyText {
-    /// The name.
-    fn __bindu_cb_text(&self) -> Text<'static>;
-}
-
-impl<E> AnyText for Probe<'_, E> {
-    fn __bindu_cb_text(&self) -> Text<'static> {
-        Text::Static(std::any::type_name::<E>())
+impl<'e, E: Classify> Classified<'e, E> {
+    /// By `Classify`.
+    pub fn __bindu_cb_judged(self) -> IsError<'e, E, E> {
+        let error = self.0.0;
+        let classified = Some(error.classify());
+        first_step(Facts { error, inner: error, own: None, classified })
     }
 }
 
-/// Everything that can be found out about the error in a variable.
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __bindu_cb_seen {
-    ($tag:expr, $error:ident) => {{
-        // A glob: of the traits, each error type needs only some.
-        use $crate::__private::probing::*;
-        let probe = $crate::__private::Probe(&$error);
-        let inner = $crate::__private::Probe($tag.__bindu_cb_inner(&$error));
-        $crate::__private::Seen {
-            own: $tag.__bindu_cb_own_verdict(&$error),
-            classified: (&&probe).__bindu_cb_classified(),
-            rejected: (&&&&&&inner).__bindu_cb_rejected(),
-            text: (&&&probe).__bindu_cb_text(),
-            keys: $crate::__private::Keys::NONE,
+impl<'e, E> Unclassified<'e, E> {
+    /// By nothing.
+    pub fn __bindu_cb_judged(self) -> IsError<'e, E, E> {
+        let error = self.0;
+        first_step(Facts { error, inner: error, own: None, classified: None })
+    }
+}
+
+macro_rules! steps {
+    (
+        $first:ident;
+        $($step:ident > $next:ident: [$($generics:tt)*] |$facts:ident| $seen:expr;)*
+    ) => {
+        fn first_step<E, I>(facts: Facts<'_, E, I>) -> $first<'_, E, I> {
+            steps!(@nest facts $($step)*)
         }
-    }};
+
+        $(
+            /// A step.
+            pub struct $step<'e, E, I>($next<'e, E, I>);
+
+            by_value! {
+                $step<E, I>;
+            }
+
+            impl<'e, E, I> Deref for $step<'e, E, I> {
+                type Target = $next<'e, E, I>;
+
+                fn deref(&self) -> &Self::Target {
+                    &self.0
+                }
+            }
+
+            impl<'e, $($generics)*> $step<'e, E, I> {
+                /// What can be seen.
+                pub fn __bindu_cb_seen(self) -> Seen<'e> {
+                    let $facts = self.facts();
+                    $seen
+                }
+            }
+        )*
+    };
+    (@nest $facts:ident) => { $facts };
+    (@nest $facts:ident $step:ident $($rest:ident)*) => { $step(steps!(@nest $facts $($rest)*)) };
+}
+
+/// The error that something points to.
+macro_rules! target {
+    ($facts:ident, $error:ty) => {
+        AsRef::<$error>::as_ref($facts.inner)
+    };
+}
+
+steps! {
+    IsError;
+    IsError > ToSendSync: [E: Display, I: Error] |facts| {
+        facts.seen(is_rejection(facts.inner), Text::Display(facts.error))
+    };
+    // `anyhow`, `eyre`, most boxes.
+    ToSendSync > ToSend: ['l, E: Display, I: AsRef<dyn Error + Send + Sync + 'l>] |facts| {
+        let rejected = is_rejection(target!(facts, dyn Error + Send + Sync + 'l));
+        facts.seen(rejected, Text::Display(facts.error))
+    };
+    ToSend > ToSync: ['l, E: Display, I: AsRef<dyn Error + Send + 'l>] |facts| {
+        let rejected = is_rejection(target!(facts, dyn Error + Send + 'l));
+        facts.seen(rejected, Text::Display(facts.error))
+    };
+    ToSync > ToLocal: ['l, E: Display, I: AsRef<dyn Error + Sync + 'l>] |facts| {
+        let rejected = is_rejection(target!(facts, dyn Error + Sync + 'l));
+        facts.seen(rejected, Text::Display(facts.error))
+    };
+    ToLocal > Shown: ['l, E: Display, I: AsRef<dyn Error + 'l>] |facts| {
+        let rejected = is_rejection(target!(facts, dyn Error + 'l));
+        facts.seen(rejected, Text::Display(facts.error))
+    };
+    // Nothing to look for a rejection in from here on, unless it is pointed to.
+    Shown > OnlyToSendSync: [E: Display, I] |facts| {
+        facts.seen(false, Text::Display(facts.error))
+    };
+    OnlyToSendSync > OnlyToSend: ['l: 'e, E, I: AsRef<dyn Error + Send + Sync + 'l>] |facts| {
+        let error = target!(facts, dyn Error + Send + Sync + 'l);
+        facts.seen(is_rejection(error), Text::Display(error))
+    };
+    OnlyToSend > OnlyToSync: ['l: 'e, E, I: AsRef<dyn Error + Send + 'l>] |facts| {
+        let error = target!(facts, dyn Error + Send + 'l);
+        facts.seen(is_rejection(error), Text::Display(error))
+    };
+    OnlyToSync > OnlyToLocal: ['l: 'e, E, I: AsRef<dyn Error + Sync + 'l>] |facts| {
+        let error = target!(facts, dyn Error + Sync + 'l);
+        facts.seen(is_rejection(error), Text::Display(error))
+    };
+    OnlyToLocal > Debugged: ['l: 'e, E, I: AsRef<dyn Error + 'l>] |facts| {
+        let error = target!(facts, dyn Error + 'l);
+        facts.seen(is_rejection(error), Text::Display(error))
+    };
+    Debugged > Facts: [E: Debug, I] |facts| facts.seen(false, Text::Debug(facts.error));
+}
+
+impl<'e, E, I> Facts<'e, E, I> {
+    /// Nothing but the name of the type.
+    pub fn __bindu_cb_seen(self) -> Seen<'e> {
+        self.seen(false, Text::Static(std::any::type_name::<E>()))
+    }
 }
 
 #[cfg(test)]
@@ -151,17 +221,10 @@ mod tests {
     use std::io;
     use std::sync::Arc;
 
-    type TagOf<E> = crate::private::Tag<(), E>;
-
-    fn tag_of<E>(_: &E) -> TagOf<E> {
-        crate::private::tag::<Result<(), E>, _, _>()
-    }
-
     macro_rules! seen {
         ($error:expr) => {{
             let error = $error;
-            let tag = tag_of(&error);
-            let seen = crate::private::seen!(tag, error);
+            let seen = probe(&error).__bindu_cb_judged().__bindu_cb_seen();
             (seen.text.to_string(), seen.classified, seen.rejected)
         }};
     }
@@ -209,5 +272,19 @@ mod tests {
         assert!(!seen!(Box::<dyn Error>::from("busy")).2);
         assert!(!seen!(Nothing).2);
         assert!(!seen!(String::from("circuit breaker is open for 'x'")).2);
+    }
+
+    struct Pointer(Box<dyn Error>);
+
+    impl AsRef<dyn Error> for Pointer {
+        fn as_ref(&self) -> &(dyn Error + 'static) {
+            &*self.0
+        }
+    }
+
+    #[test]
+    fn what_only_points_to_an_error_has_its_text() {
+        let (text, _, rejected) = seen!(Pointer(Box::new(open())));
+        assert_eq!((text, rejected), (open().to_string(), true));
     }
 }

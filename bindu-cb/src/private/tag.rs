@@ -4,7 +4,6 @@ use std::future::{Future, Ready, ready};
 use std::marker::PhantomData;
 
 use crate::error::{AttemptTimeoutError, CircuitBreakerOpenError};
-use crate::retry::verdict::Verdict;
 
 /// A return type that a retry loop can read: `Result`.
 ///
@@ -49,31 +48,14 @@ pub fn tag<R: Outcome<G, E>, G, E>() -> G {
 }
 
 impl<T, E> Tag<T, E> {
-    /// The result of an attempt.
+    /// The result of an attempt, to be looked at.
     ///
     /// # Errors
     ///
     /// Its own.
-    pub fn split(self, result: Result<T, E>) -> Result<T, E> {
-        result
-    }
-
-    /// The function's result: a value.
-    ///
-    /// # Errors
-    ///
-    /// None.
-    pub fn ok(self, value: T) -> Result<T, E> {
-        Ok(value)
-    }
-
-    /// The function's result: an error.
-    ///
-    /// # Errors
-    ///
-    /// Always.
-    pub fn err(self, error: E) -> Result<T, E> {
-        Err(error)
+    #[inline]
+    pub fn split(self, result: &Result<T, E>) -> Result<&T, &E> {
+        result.as_ref()
     }
 }
 
@@ -96,12 +78,6 @@ pub trait TagExt<T, E> {
     fn __bindu_cb_timeout(self, timeout: AttemptTimeoutError) -> Result<T, E>
     where
         E: FromTimeout;
-
-    /// What the type says of an error before any key is asked.
-    fn __bindu_cb_own_verdict(self, error: &E) -> Option<Verdict>;
-
-    /// The error in which to look for an inner rejection.
-    fn __bindu_cb_inner(self, error: &E) -> &E;
 }
 
 impl<T, E> TagExt<T, E> for Tag<T, E> {
@@ -117,14 +93,6 @@ impl<T, E> TagExt<T, E> for Tag<T, E> {
         E: FromTimeout,
     {
         Err(E::from_timeout(timeout))
-    }
-
-    fn __bindu_cb_own_verdict(self, _: &E) -> Option<Verdict> {
-        None
-    }
-
-    fn __bindu_cb_inner(self, error: &E) -> &E {
-        error
     }
 }
 
@@ -152,21 +120,6 @@ impl<T, E> Tag<T, backoff::Error<E>> {
         E: FromTimeout,
     {
         Err(backoff::Error::transient(E::from_timeout(timeout)))
-    }
-
-    /// What the variant says.
-    pub fn __bindu_cb_own_verdict(self, error: &backoff::Error<E>) -> Option<Verdict> {
-        match error {
-            backoff::Error::Permanent(_) => Some(Verdict::Permanent),
-            backoff::Error::Transient { retry_after, .. } => retry_after.map(Verdict::Throttled),
-        }
-    }
-
-    /// The wrapped one: of `anyhow::Error` and boxes `backoff::Error` makes no error.
-    pub fn __bindu_cb_inner(self, error: &backoff::Error<E>) -> &E {
-        match error {
-            backoff::Error::Permanent(err) | backoff::Error::Transient { err, .. } => err,
-        }
     }
 }
 
