@@ -183,6 +183,11 @@ impl Case {
         self
     }
 
+    /// Whether it is a call of a function under one of our attributes.
+    pub(crate) fn is_annotated(&self) -> bool {
+        self.whose == Whose::Ours && self.name.contains("with_")
+    }
+
     pub(crate) fn rejects(mut self) -> Self {
         self.rejects = true;
         self
