@@ -32,30 +32,27 @@ pub(crate) use ours;
 //         static __BINDU_CB_SITE: p::Site = p::Site::new("storage", p::Preset::OfKind).attempts(5);
 //         let __tag = p::tag::<Result<(), StoreError>, _, _>();
 //         let mut __call = p::Site::enter(&__BINDU_CB_SITE);
-//         let __open = match p::Call::rejection(&__call) {
-//             Some(__open) => __open,
-//             None => loop {
-//                 let __delay = {
-//                     let __r: Result<(), StoreError> = async {
-//                         if false { return p::never::<Result<(), StoreError>>(); }
-//                         { self.put(row).await }
-//                     }
-//                     .await;
-//                     let __retry = match __tag.split(&__r) {
-//                         Ok(__v) => p::success(&mut __call),
-//                         Err(__e) => p::Call::failed(
-//                             &mut __call,
-//                             p::probe(__e).__bindu_cb_judged().__bindu_cb_seen(),
-//                         ),
-//                     };
-//                     match __retry {
-//                         Some(__delay) => __delay,
-//                         None => return __r,
-//                     }
+//         let __open = loop {
+//             if let Some(__open) = p::Call::rejection(&__call) { break __open; }
+//             let __delay = {
+//                 let __r: Result<(), StoreError> = async {
+//                     if false { return p::never::<Result<(), StoreError>>(); }
+//                     { self.put(row).await }
+//                 }
+//                 .await;
+//                 let __retry = match __tag.split(&__r) {
+//                     Ok(__v) => p::success(&mut __call),
+//                     Err(__e) => p::Call::failed(
+//                         &mut __call,
+//                         p::probe(__e).__bindu_cb_judged().__bindu_cb_seen(),
+//                     ),
 //                 };
-//                 let __waited = p::Call::wait(&mut __call, __delay).await;
-//                 if let Err(__open) = __waited { break __open; }
-//             },
+//                 match __retry {
+//                     Some(__delay) => __delay,
+//                     None => return __r,
+//                 }
+//             };
+//             p::Call::wait(&mut __call, __delay).await;
 //         };
 //         { use p::TagExt as _; __tag.__bindu_cb_open(__open) }
 //     }
@@ -122,13 +119,12 @@ impl<'a> Expansion<'a> {
         let attempt = self.attempt(&self.or_return());
         ours! {
             let mut __call = #p::Site::enter(&#site);
-            let __open = match #p::Call::rejection(&__call) {
-                ::core::option::Option::Some(__open) => __open,
-                ::core::option::Option::None => loop {
-                    let __delay = #attempt;
-                    let __waited = #p::Call::wait(&mut __call, __delay).await;
-                    if let ::core::result::Result::Err(__open) = __waited { break __open; }
-                },
+            let __open = loop {
+                if let ::core::option::Option::Some(__open) = #p::Call::rejection(&__call) {
+                    break __open;
+                }
+                let __delay = #attempt;
+                #p::Call::wait(&mut __call, __delay).await;
             };
             #on_open
         }

@@ -66,32 +66,33 @@ fn the_expansion_of_a_plain_function() {
                     .min_wait(::core::time::Duration::new(0, 250000000));
             let __tag = ::bindu_cb::__private::tag::<Result<(), StoreError>, _, _>();
             let mut __call = ::bindu_cb::__private::Site::enter(&__BINDU_CB_SITE);
-            let __open = match ::bindu_cb::__private::Call::rejection(&__call) {
-                ::core::option::Option::Some(__open) => __open,
-                ::core::option::Option::None => loop {
-                    let __delay = {
-                        let __r: Result<(), StoreError> = async {
-                            if false {
-                                return ::bindu_cb::__private::never::<Result<(), StoreError>>();
-                            }
-                            { self.put(row).await }
+            let __open = loop {
+                if let ::core::option::Option::Some(__open) =
+                    ::bindu_cb::__private::Call::rejection(&__call)
+                {
+                    break __open;
+                }
+                let __delay = {
+                    let __r: Result<(), StoreError> = async {
+                        if false {
+                            return ::bindu_cb::__private::never::<Result<(), StoreError>>();
                         }
-                        .await;
-                        let __retry = match __tag.split(&__r) {
-                            ::core::result::Result::Ok(__v) => ::bindu_cb::__private::success(&mut __call),
-                            ::core::result::Result::Err(__e) => ::bindu_cb::__private::Call::failed(
-                                &mut __call,
-                                ::bindu_cb::__private::probe(__e).__bindu_cb_judged().__bindu_cb_seen()
-                            ),
-                        };
-                        match __retry {
-                            ::core::option::Option::Some(__delay) => __delay,
-                            ::core::option::Option::None => return __r,
-                        }
+                        { self.put(row).await }
+                    }
+                    .await;
+                    let __retry = match __tag.split(&__r) {
+                        ::core::result::Result::Ok(__v) => ::bindu_cb::__private::success(&mut __call),
+                        ::core::result::Result::Err(__e) => ::bindu_cb::__private::Call::failed(
+                            &mut __call,
+                            ::bindu_cb::__private::probe(__e).__bindu_cb_judged().__bindu_cb_seen()
+                        ),
                     };
-                    let __waited = ::bindu_cb::__private::Call::wait(&mut __call, __delay).await;
-                    if let ::core::result::Result::Err(__open) = __waited { break __open; }
-                },
+                    match __retry {
+                        ::core::option::Option::Some(__delay) => __delay,
+                        ::core::option::Option::None => return __r,
+                    }
+                };
+                ::bindu_cb::__private::Call::wait(&mut __call, __delay).await;
             };
             { use ::bindu_cb::__private::TagExt as _; __tag.__bindu_cb_open(__open) }
         }

@@ -137,10 +137,10 @@ where
     Fut: Future<Output = Result<T, E>>,
 {
     let mut call = Call::enter(core_ref(core));
-    if let Some(open) = call.rejection() {
-        return Err(open.into());
-    }
     loop {
+        if let Some(open) = call.rejection() {
+            return Err(open.into());
+        }
         // Two awaits, because the one with a limit costs as much as the rest of the call.
         let attempt = f();
         let ended = if call.is_limited() {
@@ -166,7 +166,7 @@ where
                 },
             },
         };
-        call.wait(delay).await?;
+        call.wait(delay).await;
     }
 }
 

@@ -15,14 +15,18 @@ use crate::error::{CircuitBreakerOpenError, OpenCause, OpenReason, OpeningId};
 use crate::event::Cause;
 
 impl CircuitBreaker {
-    /// Asks for the right to run. A closed circuit answers with one load.
+    /// Asks for the right to run.
     #[inline]
     pub(crate) fn admit(&self, mode: Mode) -> Admission {
+        self.admit_plainly(mode).unwrap_or_else(|| self.admit_through_gate(mode))
+    }
+
+    /// Of a closed circuit that wants nothing else to be known, with one load.
+    #[inline]
+    pub(crate) fn admit_plainly(&self, mode: Mode) -> Option<Admission> {
         let word = self.word();
-        if word.is_closed() && !mode.timed() {
-            return Admission::admitted(Ticket::caller(word.generation()));
-        }
-        self.admit_through_gate(mode)
+        let is_plain = word.is_closed() && !mode.timed();
+        is_plain.then(|| Admission::admitted(Ticket::caller(word.generation())))
     }
 
     /// Gives a call that has a deadline the moment at which it began.
@@ -157,14 +161,11 @@ impl CircuitBreaker {
         self.changed.notified()
     }
 
-    /// For a loop that waits: whether it may go on, and until when at most.
+    /// For a loop that waits: whether it may go on, and until when at most. Else the rejection.
     ///
     /// It may not once the circuit is open, or half-open with other probes than this one. Closing
     /// does not stop it.
-    pub(crate) fn still_admitted(
-        &self,
-        ticket: Ticket,
-    ) -> Result<Option<Instant>, CircuitBreakerOpenError> {
+    pub(crate) fn still_admitted(&self, ticket: Ticket) -> Result<Option<Instant>, Admission> {
         let word = self.word();
         match (word.state(), ticket.role()) {
             (CircuitState::Closed | CircuitState::ForcedClosed, _) | (_, Role::Shadow) => Ok(None),
@@ -175,20 +176,22 @@ impl CircuitBreaker {
                 let now = self.now();
                 match self.cold().leases.end_of(lease, now) {
                     Some(end) => Ok(self.epoch.checked_add(Duration::from_nanos(end))),
-                    None => Err(self.open_error(which_opening(word), 0)),
+                    None => Err(Admission::rejected(which_opening(word), 0)),
                 }
             }
             (CircuitState::Open, _) => {
                 let deadline = self.deadline(word).unwrap_or(0);
-                Err(self.open_error(which_opening(word), self.left_until(deadline, self.now())))
+                let left = self.left_until(deadline, self.now());
+                Err(Admission::rejected(which_opening(word), left))
             }
             (CircuitState::HalfOpen, _) => {
                 // Relaxed: a hint, see `pass_gate`.
                 let until = self.gate.full_until.load(Ordering::Relaxed);
-                Err(self.open_error(which_opening(word), self.left_until(until, self.now())))
+                let left = self.left_until(until, self.now());
+                Err(Admission::rejected(which_opening(word), left))
             }
             (CircuitState::ForcedOpen, _) => {
-                Err(self.open_error(which_opening(word), self.nominal_wait()))
+                Err(Admission::rejected(which_opening(word), self.nominal_wait()))
             }
         }
     }

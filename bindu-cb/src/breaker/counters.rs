@@ -34,7 +34,6 @@ impl Counters {
         Self(Box::new(std::array::from_fn(|_| CounterCell::default())))
     }
 
-    #[inline]
     pub(crate) fn add(&self, outcome: Outcome) {
         match threads::owned() {
             Some(number) => self.add_as(number, outcome),
@@ -42,8 +41,9 @@ impl Counters {
         }
     }
 
+    /// For the thread with this number.
     #[inline]
-    fn add_as(&self, owner: usize, outcome: Outcome) {
+    pub(super) fn add_as(&self, owner: usize, outcome: Outcome) {
         let counter = &self.0[owner].0[outcome as usize];
         // Relaxed: only this thread writes here, and a reader wants no more than a recent value.
         counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);

@@ -74,12 +74,13 @@ enum Kind {
 }
 
 impl CircuitBreaker {
+    #[inline]
     pub(super) fn has_window(&self) -> bool {
+        // Acquire: partner of the Release in `start_measuring`.
         self.gate.measure.which.load(Ordering::Acquire) != CONSECUTIVE
     }
 
     /// A success of an untroubled circuit: counted where it must be without the lock, or false.
-    #[inline]
     pub(super) fn measure_success(&self, ticket: Ticket) -> bool {
         // Acquire here and below: partners of the Releases in `start_measuring` and `settle_at`.
         let which = self.gate.measure.which.load(Ordering::Acquire);

@@ -67,6 +67,8 @@ impl Mode {
     const CANCEL_IS_FAILURE: u32 = 1 << 3;
     /// A time from which on a call is slow is set: calls must know when they began.
     const TIMED: u32 = 1 << 4;
+    /// That the circuit is off has been noted (rule S5), and need not be noted again.
+    const OFF_AND_NOTED: u32 = 1 << 5;
 
     fn of(settings: &CircuitBreakerSettings) -> Self {
         let bit = |on: bool, bit: u32| if on { bit } else { 0 };
@@ -77,6 +79,11 @@ impl Mode {
                 | bit(settings.on_cancel == OnCancel::Failure, Self::CANCEL_IS_FAILURE)
                 | bit(settings.window.and(settings.slow_call).is_some(), Self::TIMED),
         )
+    }
+
+    #[inline]
+    pub(crate) fn is_off_and_noted(self) -> bool {
+        self.0 & Self::OFF_AND_NOTED != 0
     }
 
     pub(crate) fn enabled(self) -> bool {
@@ -351,6 +358,17 @@ impl CircuitBreaker {
 
     pub(crate) fn probe_attempts(&self) -> u32 {
         self.cold().settings.settings.probe_attempts
+    }
+
+    /// The circuit is off, and that has been noted. New settings want it noted anew.
+    pub(crate) fn noted_off(&self, mode: Mode) {
+        // If the settings have changed meanwhile, this was about the old ones. Relaxed: as `mode`.
+        let _ = self.gate.mode.compare_exchange(
+            mode.0,
+            mode.0 | Mode::OFF_AND_NOTED,
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
     }
 
     /// Whether the circuit protects annotated functions.

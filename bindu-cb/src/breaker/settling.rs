@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::permit::{Role, Ticket};
 use super::sync;
+use super::threads;
 use super::transition::{Step, Thresholds};
 use super::word::Word;
 use super::{CircuitBreaker, CircuitState, Cold, Mode, Outcome, nanos, transition};
@@ -19,6 +20,20 @@ impl CircuitBreaker {
     /// Takes a permit back with a success: of an untroubled circuit, without the lock.
     #[inline]
     pub(crate) fn settle_success(&self, ticket: Ticket) {
+        if self.word().is_untroubled(ticket.generation())
+            && !self.has_window()
+            && let Some(number) = threads::owned()
+        {
+            self.counters.add_as(number, Outcome::Success);
+        } else {
+            self.settle_other_success(ticket);
+        }
+    }
+
+    /// With a window, in trouble, or of a thread without a number. One function for all three, so
+    /// that there is one call to it in each guarded function.
+    #[inline(never)]
+    fn settle_other_success(&self, ticket: Ticket) {
         if self.word().is_untroubled(ticket.generation()) && self.measure_success(ticket) {
             self.counters.add(Outcome::Success);
         } else {
@@ -39,7 +54,6 @@ impl CircuitBreaker {
 
     /// Takes a permit back with its outcome. `text` describes a failure; it is asked for only if
     /// the failure counts.
-    #[inline(never)]
     pub(crate) fn settle(
         &self,
         ticket: Ticket,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use crate::breaker::{CircuitBreaker, FunctionSnapshot};
+use crate::breaker::{Admission, CircuitBreaker, FunctionSnapshot, Mode};
 use crate::registry::Inner;
 use crate::settings::{Given, Resolved, RetrySettings, Settings, kind_of};
 
@@ -73,7 +73,6 @@ pub(crate) struct Core {
     /// policy, because the first attempt needs it and must not lock.
     timeout: AtomicU64,
     has_deadline: AtomicBool,
-    told_disabled: AtomicBool,
     policy: Mutex<Arc<Policy>>,
 }
 
@@ -90,7 +89,6 @@ impl Core {
         Self {
             timeout: AtomicU64::new(Self::nanos_of_timeout(&policy.settings)),
             has_deadline: AtomicBool::new(policy.settings.deadline.is_some()),
-            told_disabled: AtomicBool::new(false),
             policy: Mutex::new(Arc::new(policy)),
             circuit,
             origin,
@@ -124,8 +122,6 @@ impl Core {
         // Relaxed: settings, not messages; a call takes the old ones or the new ones.
         self.timeout.store(Self::nanos_of_timeout(&policy.settings), Ordering::Relaxed);
         self.has_deadline.store(policy.settings.deadline.is_some(), Ordering::Relaxed);
-        // What was worth no word may be worth one now.
-        self.told_disabled.store(false, Ordering::Relaxed);
         *self.policy.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
     }
 
@@ -149,18 +145,25 @@ impl Core {
         self.has_deadline.load(Ordering::Relaxed)
     }
 
-    /// A call runs without protection: says so once, if nothing at all is protected (rule S5).
-    #[inline]
-    pub(crate) fn note_disabled(&self) {
-        // Relaxed: told once or, by two calls at once, looked into twice.
-        if !self.told_disabled.load(Ordering::Relaxed) {
-            self.tell_disabled();
-        }
+    /// Every way into a call but the simplest. One function for all of them, so that there is one
+    /// call to it in each guarded function.
+    #[inline(never)]
+    pub(crate) fn admit(&self, mode: Mode) -> Admission {
+        let admission = if mode.enabled() {
+            self.circuit.admit(mode)
+        } else {
+            self.note_off(mode);
+            Admission::NOT_ASKED
+        };
+        if self.has_deadline() { self.circuit.begin(admission) } else { admission }
     }
 
-    #[cold]
-    fn tell_disabled(&self) {
-        self.told_disabled.store(true, Ordering::Relaxed);
+    /// A call runs without protection: says so once, if nothing at all is protected (rule S5).
+    fn note_off(&self, mode: Mode) {
+        if mode.is_off_and_noted() {
+            return;
+        }
+        self.circuit.noted_off(mode);
         if let Some(registry) = self.registry.upgrade() {
             registry.warn_if_all_disabled();
         }

@@ -7,7 +7,8 @@
 //! blanket impls of a user's extension traits.
 //!
 //! This is compiled once for each guarded function of the user's. Inherent methods by value are
-//! cheaper there by far than methods of traits; each step costs a little, each method more.
+//! cheaper there by far than methods of traits; each step costs a little, each method more. They
+//! are not inlined: compiled once for a type of error, and not into every function.
 
 use std::error::Error;
 use std::fmt::{Debug, Display};
@@ -87,6 +88,7 @@ impl<'e, E> Deref for Classified<'e, E> {
 impl<'e, E> Wrapped<'e, backoff::Error<E>> {
     /// By the variant. Of `anyhow::Error` and boxes `backoff::Error` makes no error, so a
     /// rejection is looked for in the wrapped one.
+    #[inline(never)]
     pub fn __bindu_cb_judged(self) -> IsError<'e, backoff::Error<E>, E> {
         let error = self.0.0.0;
         let (own, inner) = match error {
@@ -101,6 +103,7 @@ impl<'e, E> Wrapped<'e, backoff::Error<E>> {
 
 impl<'e, E: Classify> Classified<'e, E> {
     /// By `Classify`.
+    #[inline(never)]
     pub fn __bindu_cb_judged(self) -> IsError<'e, E, E> {
         let error = self.0.0;
         let classified = Some(error.classify());
@@ -110,6 +113,7 @@ impl<'e, E: Classify> Classified<'e, E> {
 
 impl<'e, E> Unclassified<'e, E> {
     /// By nothing.
+    #[inline(never)]
     pub fn __bindu_cb_judged(self) -> IsError<'e, E, E> {
         let error = self.0;
         first_step(Facts { error, inner: error, own: None, classified: None })
@@ -143,6 +147,7 @@ macro_rules! steps {
 
             impl<'e, $($generics)*> $step<'e, E, I> {
                 /// What can be seen.
+                #[inline(never)]
                 pub fn __bindu_cb_seen(self) -> Seen<'e> {
                     let $facts = self.facts();
                     $seen
@@ -208,6 +213,7 @@ steps! {
 
 impl<'e, E, I> Facts<'e, E, I> {
     /// Nothing but the name of the type.
+    #[inline(never)]
     pub fn __bindu_cb_seen(self) -> Seen<'e> {
         self.seen(false, Text::Static(std::any::type_name::<E>()))
     }

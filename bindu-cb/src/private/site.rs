@@ -60,10 +60,8 @@ impl Site {
         if let Some(isolated) = crate::testing::isolated() {
             return Call::enter(self.core_in(&isolated));
         }
-        match self.core.get() {
-            Some(core) => Call::enter(core_ref(core)),
-            None => Call::enter(core_ref(self.first_core())),
-        }
+        let core = self.core.get().unwrap_or_else(|| self.first_core());
+        Call::enter(core_ref(core))
     }
 
     #[cold]

@@ -88,15 +88,14 @@ impl<'a> Call<'a> {
     #[expect(clippy::inline_always, reason = "some 20 instructions; a call of it is as long again")]
     pub(crate) fn enter(core: CoreRef<'a>) -> Self {
         let mode = core.circuit.mode();
-        let mut admission = if mode.enabled() {
-            core.circuit.admit(mode)
+        let simply = if core.has_deadline() {
+            None
+        } else if mode.enabled() {
+            core.circuit.admit_plainly(mode)
         } else {
-            core.note_disabled();
-            Admission::NOT_ASKED
+            mode.is_off_and_noted().then_some(Admission::NOT_ASKED)
         };
-        if core.has_deadline() {
-            admission = core.circuit.begin(admission);
-        }
+        let admission = simply.unwrap_or_else(|| core.admit(mode));
         Self {
             core,
             #[cfg(feature = "test-util")]
@@ -273,8 +272,8 @@ impl<'a> Call<'a> {
         );
     }
 
-    /// Begins the wait before the next attempt, to be awaited: it ends early if the circuit opens
-    /// meanwhile (rule L2), and then the call is over.
+    /// Begins the wait before the next attempt, to be awaited. It ends early if the circuit opens
+    /// meanwhile (rule L2), and then the call is a rejected one: see [`rejection`](Self::rejection).
     pub fn wait(&mut self, Delay(wait): Delay) -> Wait<'_, 'a> {
         let heeds = self.mode.enabled() && !self.mode.dry_run();
         let circuit = Arc::clone(&self.core.circuit);
@@ -285,27 +284,24 @@ impl<'a> Call<'a> {
         Wait(self)
     }
 
-    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CircuitBreakerOpenError>> {
+    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let trouble = self.trouble();
         if let Some(waiting) = &mut trouble.waiting {
             let heard = ready!(Pin::new(waiting).poll(cx));
             trouble.waiting = None;
-            if let Err(open) = heard {
+            if let Err(rejected) = heard {
                 // The call ends here, before anybody maps the error: its permit is of another
                 // generation, or a lease that is no longer held.
                 self.settle(Outcome::Failure, Text::NONE);
-                return Poll::Ready(Err(open));
+                self.admission = rejected;
+                return Poll::Ready(());
             }
         }
         if self.mode.enabled() && self.mode.per_attempt() {
             self.mode = self.mode.for_attempt(self.core.circuit.mode());
             self.admission = self.core.circuit.admit(self.mode);
-            if let Some(open) = self.rejection() {
-                self.admission = Admission::NOT_ASKED;
-                return Poll::Ready(Err(open));
-            }
         }
-        Poll::Ready(Ok(()))
+        Poll::Ready(())
     }
 }
 
@@ -315,7 +311,7 @@ impl<'a> Call<'a> {
 pub struct Wait<'c, 'a>(&'c mut Call<'a>);
 
 impl Future for Wait<'_, '_> {
-    type Output = Result<(), CircuitBreakerOpenError>;
+    type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.0.poll_wait(cx)

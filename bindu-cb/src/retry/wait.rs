@@ -8,20 +8,19 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use crate::breaker::{CircuitBreaker, Ticket};
-use crate::error::CircuitBreakerOpenError;
+use crate::breaker::{Admission, CircuitBreaker, Ticket};
 
 /// Boxed, and the owner of its circuit: a timer and a listener would make every guarded function's
 /// future larger, for what only calls in trouble need.
-pub(super) type Waiting =
-    Pin<Box<dyn Future<Output = Result<(), CircuitBreakerOpenError>> + Send + Sync>>;
+pub(super) type Waiting = Pin<Box<dyn Future<Output = Result<(), Admission>> + Send + Sync>>;
 
-/// Waits so long, or, with a ticket, until its circuit no longer admits the call (rule L2).
+/// Waits so long, or, with a ticket, until its circuit no longer admits the call (rule L2): then the
+/// result is the rejection.
 pub(super) async fn wait_or_hear(
     circuit: Arc<CircuitBreaker>,
     ticket: Option<Ticket>,
     wait: Duration,
-) -> Result<(), CircuitBreakerOpenError> {
+) -> Result<(), Admission> {
     let end = after(wait);
     let Some(ticket) = ticket else {
         pause_until(end).await;
@@ -46,7 +45,7 @@ async fn pause(
     circuit: &CircuitBreaker,
     ticket: Ticket,
     end: Option<Instant>,
-) -> Result<Pause, CircuitBreakerOpenError> {
+) -> Result<Pause, Admission> {
     // Before the question whether to go on: a trip after it is heard.
     let mut changed = pin!(circuit.changed());
     let lease_end = circuit.still_admitted(ticket)?;
