@@ -127,10 +127,11 @@ fn run() -> Result<()> {
         }
     }
     let mut seconds = [(); VARIANTS.len()].map(|()| [Vec::new(), Vec::new()]);
-    for run in 1..=runs {
-        eprintln!("run {run} of {runs}");
-        for (variant, seconds) in VARIANTS.iter().zip(&mut seconds) {
-            for build in Build::ALL {
+    for build in Build::ALL {
+        let rounds = runs * build.rounds();
+        for round in 1..=rounds {
+            eprintln!("cargo {}, round {round} of {rounds}", build.arguments().join(" "));
+            for (variant, seconds) in VARIANTS.iter().zip(&mut seconds) {
                 workspace.touch(variant)?;
                 seconds[build as usize].push(workspace.build(variant, build)?);
             }
@@ -147,7 +148,11 @@ fn median(mut seconds: Vec<f64>) -> f64 {
 }
 
 fn report(functions: usize, runs: usize, medians: &[[f64; 2]; VARIANTS.len()]) {
-    println!("\n{functions} async functions in one crate, median of {runs}; dependencies built.\n");
+    println!(
+        "\n{functions} async functions in one crate; medians of {} checks and {runs} release builds, by \
+         turns; dependencies built.\n",
+        runs * Build::Check.rounds()
+    );
     println!("| functions                     | check s | x bare | release s | x bare |");
     println!("| ----------------------------- | ------: | -----: | --------: | -----: |");
     let [bare_check, bare_release] = medians[0];
@@ -179,6 +184,14 @@ enum Build {
 
 impl Build {
     const ALL: [Self; 2] = [Self::Check, Self::Release];
+
+    /// In each run: what is short varies more.
+    fn rounds(self) -> usize {
+        match self {
+            Self::Check => 5,
+            Self::Release => 1,
+        }
+    }
 
     fn arguments(self) -> &'static [&'static str] {
         match self {

@@ -41,6 +41,16 @@ impl CircuitBreaker {
 
     #[inline(never)]
     fn admit_through_gate(&self, mode: Mode) -> Admission {
+        self.through_gate(mode)
+    }
+
+    /// As [`admit`](Self::admit), for code that is called, and not inlined, itself.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "a second call on the way to a rejection is a tenth of it"
+    )]
+    pub(crate) fn through_gate(&self, mode: Mode) -> Admission {
         let (word, retry_after) = match self.pass_gate(mode) {
             Ok(ticket) => return Admission::admitted(ticket),
             Err(rejected) => rejected,
@@ -52,6 +62,7 @@ impl CircuitBreaker {
         Admission::rejected(which_opening(word), retry_after)
     }
 
+    #[inline]
     fn pass_gate(&self, mode: Mode) -> Result<Ticket, (Word, Nanos)> {
         loop {
             let word = self.word();

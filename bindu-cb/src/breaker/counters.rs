@@ -34,6 +34,7 @@ impl Counters {
         Self(Box::new(std::array::from_fn(|_| CounterCell::default())))
     }
 
+    #[inline]
     pub(crate) fn add(&self, outcome: Outcome) {
         match threads::owned() {
             Some(number) => self.add_as(number, outcome),

@@ -150,7 +150,7 @@ impl Core {
     #[inline(never)]
     pub(crate) fn admit(&self, mode: Mode) -> Admission {
         let admission = if mode.enabled() {
-            self.circuit.admit(mode)
+            self.circuit.through_gate(mode)
         } else {
             self.note_off(mode);
             Admission::NOT_ASKED
