@@ -35,11 +35,13 @@ pub(crate) use ours;
 //         let __open = loop {
 //             if let Some(__open) = p::Call::rejection(&__call) { break __open; }
 //             let __delay = {
-//                 let __r: Result<(), StoreError> = async {
-//                     if false { return p::never::<Result<(), StoreError>>(); }
-//                     { self.put(row).await }
-//                 }
-//                 .await;
+//                 let __r: Result<(), StoreError> = {
+//                     let mut __attempt = pin!(async {
+//                         if false { return p::never::<Result<(), StoreError>>(); }
+//                         { self.put(row).await }
+//                     });
+//                     p::Call::attempt(&__call, Pin::as_mut(&mut __attempt)).await
+//                 };
 //                 let __retry = match __tag.split(&__r) {
 //                     Ok(__v) => p::success(&mut __call),
 //                     Err(__e) => p::Call::failed(
@@ -195,7 +197,17 @@ impl<'a> Expansion<'a> {
             }
         });
         if !self.gives("timeout") {
-            return ours!({ let __r: #ty = #block.await; #judged });
+            let attempt = if self.model.which.retries() {
+                ours!({
+                    let mut __attempt = ::core::pin::pin!(#block);
+                    let __attempt = ::core::pin::Pin::as_mut(&mut __attempt);
+                    let __ended = #p::Call::attempt(&__call, __attempt).await;
+                    __ended
+                })
+            } else {
+                ours!(#block.await)
+            };
+            return ours!({ let __r: #ty = #attempt; #judged });
         }
         // The attempt is gone before the arms: they may use arguments that it has borrowed.
         ours! {

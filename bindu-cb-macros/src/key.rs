@@ -46,14 +46,16 @@ const THRESHOLD: Kind = Kind::Integer { min: 1, max: 65_535 };
 const POSITIVE: Kind = Kind::Integer { min: 1, max: u32::MAX };
 const PERCENT: Kind = Kind::Integer { min: 1, max: 100 };
 const MULTIPLIER: Kind = Kind::Real { min: 1.0, max: f64::MAX };
-const JITTER: Kind = Kind::Real { min: 0.0, max: 1.0 };
+const FRACTION: Kind = Kind::Real { min: 0.0, max: 1.0 };
 const COUNT: Kind =
     Kind::Choice { ty: "Count", variants: &[("call", "Call"), ("attempt", "Attempt")] };
+const NESTED: Kind =
+    Kind::Choice { ty: "Nested", variants: &[("once", "Once"), ("multiply", "Multiply")] };
 const ON_CANCEL: Kind =
     Kind::Choice { ty: "OnCancel", variants: &[("ignore", "Ignore"), ("failure", "Failure")] };
 
 /// Every key, in the order in which they are listed to the user.
-pub(crate) static KEYS: [Key; 34] = [
+pub(crate) static KEYS: [Key; 42] = [
     key("op", Form::Op, Scope::All),
     setting("enabled", Kind::Bool, Scope::All),
     setting("dry_run", Kind::Bool, Scope::All),
@@ -65,21 +67,29 @@ pub(crate) static KEYS: [Key; 34] = [
     setting("probe_timeout", Kind::Duration, Scope::All),
     setting("recovery_multiplier", MULTIPLIER, Scope::All),
     setting("max_recovery_timeout", Kind::Duration, Scope::All),
-    setting("recovery_jitter", JITTER, Scope::All),
+    setting("recovery_jitter", FRACTION, Scope::All),
     setting("window", Kind::Window, Scope::All),
     setting("failure_rate", PERCENT, Scope::All),
     setting("slow_call_rate", PERCENT, Scope::All),
     setting("minimum_calls", POSITIVE, Scope::All),
     setting("slow_call", Kind::Duration, Scope::All),
+    setting("adaptive", Kind::Bool, Scope::All),
+    setting("adaptive_min", PERCENT, Scope::All),
+    setting("adaptive_max", PERCENT, Scope::All),
+    setting("ramp_up", Kind::Duration, Scope::All),
+    setting("max_keys", POSITIVE, Scope::All),
     setting("count", COUNT, Scope::All),
     setting("on_cancel", ON_CANCEL, Scope::All),
     setting("attempts", POSITIVE, Scope::Retry),
     setting("min_wait", Kind::Duration, Scope::Retry),
     setting("max_wait", Kind::Duration, Scope::Retry),
     setting("multiplier", MULTIPLIER, Scope::Retry),
-    setting("jitter", JITTER, Scope::Retry),
+    setting("jitter", FRACTION, Scope::Retry),
     setting("deadline", Kind::Duration, Scope::Retry),
     setting("timeout", Kind::Duration, Scope::All),
+    setting("retry_budget", FRACTION, Scope::Retry),
+    setting("retry_budget_reserve", Kind::Integer { min: 0, max: u32::MAX }, Scope::Retry),
+    setting("nested", NESTED, Scope::Retry),
     key("retry_if", Form::Hook(|hooks| &mut hooks.retry_if), Scope::Retry),
     key("record_if", Form::Hook(|hooks| &mut hooks.record_if), Scope::All),
     key("fail_if", Form::Hook(|hooks| &mut hooks.fail_if), Scope::All),

@@ -103,6 +103,8 @@ pub enum OpenReason {
     ProbeFailed,
     /// Somebody called `force_open`.
     Forced,
+    /// The circuit has closed again and does not let everybody through yet.
+    RampUp,
 }
 
 /// An error, its source, and so on; cut off where it may be endless.
@@ -154,6 +156,7 @@ impl OpeningId {
             OpenReason::Failures => 0,
             OpenReason::ProbeFailed => 1,
             OpenReason::Forced => 2,
+            OpenReason::RampUp => 3,
         };
         Self(generation | reason << Self::REASON_SHIFT)
     }
@@ -176,7 +179,8 @@ impl OpeningId {
         match self.0 >> Self::REASON_SHIFT {
             0 => OpenReason::Failures,
             1 => OpenReason::ProbeFailed,
-            _ => OpenReason::Forced,
+            2 => OpenReason::Forced,
+            _ => OpenReason::RampUp,
         }
     }
 }
@@ -205,7 +209,7 @@ impl OpenCause {
     /// The text of the failure that opened the circuit. `None` if it was opened by hand, or if it
     /// has opened several times since, or no longer exists.
     pub fn last_failure(&self) -> Option<String> {
-        if self.reason() == OpenReason::Forced {
+        if matches!(self.reason(), OpenReason::Forced | OpenReason::RampUp) {
             return None;
         }
         let opening = self.name.recall(self.circuit, self.opening.generation())?;
@@ -218,6 +222,7 @@ impl fmt::Display for OpenCause {
         let opening = self.name.recall(self.circuit, self.opening.generation());
         match self.reason() {
             OpenReason::Forced => return f.write_str("forced open by hand"),
+            OpenReason::RampUp => return f.write_str("closed again, and not yet for all calls"),
             OpenReason::ProbeFailed => f.write_str("opened again because a probe failed")?,
             OpenReason::Failures => match opening.as_ref().map(|o| o.why) {
                 None | Some(Why::Probe) => f.write_str("opened because calls failed")?,

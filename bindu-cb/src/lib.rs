@@ -74,8 +74,9 @@ pub use error::{
 pub use event::{Cause, Event, Listener, Subscription};
 pub use operation::{Operation, OperationBuilder, execute_with_retry};
 pub use registry::{Registry, get_circuit_breaker, registry};
+pub use retry::RetryBudgetSnapshot;
 pub use retry::verdict::{Classify, Verdict};
 pub use settings::{
-    CircuitBreakerSettings, Count, OnCancel, Overrides, ParseValueError, RetrySettings,
+    CircuitBreakerSettings, Count, Nested, OnCancel, Overrides, ParseValueError, RetrySettings,
     SettingValue, Settings, Source, Window,
 };

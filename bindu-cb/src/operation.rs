@@ -142,11 +142,11 @@ where
             return Err(open.into());
         }
         // Two awaits, because the one with a limit costs as much as the rest of the call.
-        let attempt = f();
+        let mut attempt = pin!(f());
         let ended = if call.is_limited() {
-            call.within(pin!(attempt).as_mut()).await
+            call.within(attempt.as_mut()).await
         } else {
-            Ok(attempt.await)
+            Ok(call.attempt(attempt.as_mut()).await)
         };
         let delay = match ended {
             Err(timeout) => match call.timed_out(&timeout) {

@@ -9,7 +9,7 @@ pub use crate::error::{AttemptTimeoutError, CircuitBreakerOpenError};
 pub use crate::operation::Preset;
 pub use crate::retry::seen::Seen;
 pub use crate::retry::{Call, Delay};
-pub use crate::settings::{Count, OnCancel, Window};
+pub use crate::settings::{Count, Nested, OnCancel, Window};
 pub use probe::probe;
 pub use site::Site;
 pub use tag::{

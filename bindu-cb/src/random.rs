@@ -8,8 +8,8 @@ thread_local! {
     static STATE: Cell<u64> = Cell::new(RandomState::new().hash_one(0_u8));
 }
 
-/// Evenly from zero to one, one excluded.
-fn unit() -> f64 {
+/// Any 64 bits.
+pub(crate) fn bits() -> u64 {
     // SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
     const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
     let state = STATE.try_with(|state| {
@@ -20,10 +20,14 @@ fn unit() -> f64 {
     let mut z = state.unwrap_or(STEP);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^= z >> 31;
+    z ^ (z >> 31)
+}
+
+/// Evenly from zero to one, one excluded.
+fn unit() -> f64 {
     // 53 bits are exactly what an f64 holds.
     #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
-    let unit = (z >> 11) as f64 / (1_u64 << 53) as f64;
+    let unit = (bits() >> 11) as f64 / (1_u64 << 53) as f64;
     unit
 }
 

@@ -11,6 +11,7 @@ use crate::breaker::{CircuitBreaker, Snapshot};
 use crate::event::{Listener, Listeners, Subscription};
 use crate::name::Name;
 use crate::operation::{Core, Origin, Preset};
+use crate::retry::Budget;
 #[cfg(feature = "test-util")]
 use crate::settings::Switches;
 use crate::settings::{Given, RetrySettings, Settings, kind_of, mangle};
@@ -182,10 +183,15 @@ impl Inner {
     }
 
     pub(crate) fn circuit(self: &Arc<Self>, name: &str) -> Arc<CircuitBreaker> {
+        self.shared(name).0
+    }
+
+    /// What the functions of an operation have in common.
+    fn shared(&self, name: &str) -> (Arc<CircuitBreaker>, Arc<Budget>) {
         if let Some(entry) = self.read().entries.get(name) {
-            return Arc::clone(&entry.circuit);
+            return entry.shared();
         }
-        self.write(|state, notices| Arc::clone(&self.entry(state, name, notices).circuit))
+        self.write(|state, notices| self.entry(state, name, notices).shared())
     }
 
     /// A function that is called once and listed nowhere.
@@ -199,9 +205,9 @@ impl Inner {
             at: Location::caller(),
             derived_in: None,
         };
-        let circuit = self.circuit(name);
+        let shared = self.shared(name);
         let registry = Arc::downgrade(self);
-        Arc::new(Core::new(circuit, origin, registry, &self.settings()))
+        Arc::new(Core::new(shared, origin, registry, &self.settings()))
     }
 
     /// A guarded function, with its circuit.
@@ -213,8 +219,8 @@ impl Inner {
             if entry.merge(&origin.given, notices) {
                 entry.apply(&settings, notices);
             }
-            let circuit = Arc::clone(&entry.circuit);
-            let core = Arc::new(Core::new(circuit, origin, Arc::downgrade(self), &settings));
+            let shared = entry.shared();
+            let core = Arc::new(Core::new(shared, origin, Arc::downgrade(self), &settings));
             notices.extend(warnings(name, &core.adjusted()));
             entry.functions.retain(|function| function.strong_count() > 0);
             entry.functions.push(Arc::downgrade(&core));
@@ -239,6 +245,7 @@ impl Inner {
             let listeners = Arc::clone(&self.listeners);
             Entry {
                 circuit: Arc::new(CircuitBreaker::with_listeners(name, resolved, listeners)),
+                budget: Arc::default(),
                 given: Vec::new(),
                 functions: Vec::new(),
                 derived_in: None,
@@ -314,9 +321,10 @@ impl Inner {
             .map(|entry| (Arc::clone(&entry.circuit), entry.functions.clone()))
             .collect();
         let snapshot = |(circuit, functions): (Arc<CircuitBreaker>, Vec<Weak<Core>>)| {
-            let functions = functions.iter().filter_map(Weak::upgrade);
+            let functions: Vec<_> = functions.iter().filter_map(Weak::upgrade).collect();
             Snapshot {
-                functions: functions.map(|function| function.snapshot()).collect(),
+                retry_budget: functions.iter().find_map(|function| function.budget_snapshot()),
+                functions: functions.iter().map(|function| function.snapshot()).collect(),
                 ..circuit.snapshot()
             }
         };

@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 use tokio::task::yield_now;
 use tokio::time::{Instant, advance, sleep};
 
-use crate::support::{Failure, Service, circuit, secs, trip, trip_and_wait};
+use crate::support::{Failure, Service, assert_told, circuit, secs, trip, trip_and_wait};
 
 const A_CENTURY: Duration = Duration::from_hours(100 * 365 * 24);
 
@@ -229,7 +229,7 @@ fn the_clock_may_run_backwards() {
             assert_eq!((snapshot.state, snapshot.in_state_for), (CircuitState::Open, secs(0)));
             assert!(snapshot.half_open_in.unwrap() <= secs(30), "{snapshot:?}");
             let open = circuit.try_acquire().unwrap_err();
-            assert!(open.retry_after() <= secs(30), "never more than was drawn: {open:?}");
+            assert!(open.retry_after() <= secs(33), "never a tenth more than was drawn: {open:?}");
             advance(secs(2 * 3_600)).await;
             circuit.try_acquire().unwrap().success();
             assert_eq!(circuit.state(), CircuitState::Closed);
@@ -249,7 +249,7 @@ fn a_probe_may_outlive_its_clock() {
         circuit.try_acquire().unwrap()
     });
     paused().block_on(async {
-        assert!(circuit.try_acquire().unwrap_err().retry_after() <= secs(60));
+        assert!(circuit.try_acquire().unwrap_err().retry_after() <= secs(66));
         probe.success();
         assert_eq!(circuit.state(), CircuitState::Closed);
     });
@@ -450,7 +450,7 @@ async fn an_old_circuit_measures_time_like_a_young_one() {
     advance(A_CENTURY).await;
     trip(&circuit);
     let began = Instant::now();
-    assert_eq!(circuit.try_acquire().unwrap_err().retry_after(), secs(30));
+    assert_told(&circuit.try_acquire().unwrap_err(), secs(30));
     sleep(secs(30)).await;
     assert!(circuit.try_acquire().is_ok());
     assert_eq!(began.elapsed(), secs(30));

@@ -26,7 +26,7 @@ fn open(settings: CircuitBreakerSettings) -> CircuitBreaker {
 
 /// How long an open circuit stays so.
 fn wait(circuit: &CircuitBreaker) -> Duration {
-    circuit.try_acquire().unwrap_err().retry_after()
+    circuit.snapshot().half_open_in.expect("it is open")
 }
 
 /// Waits until it is time for a probe, which fails.

@@ -26,6 +26,13 @@ pub fn circuit(failures: u32) -> CircuitBreaker {
     CircuitBreaker::new("test", CircuitBreakerSettings::default().failure_threshold(failures))
 }
 
+/// The caller is told to come back after this time, or up to a tenth later: all at once they would
+/// be a herd.
+pub fn assert_told(open: &CircuitBreakerOpenError, wait: Duration) {
+    let told = open.retry_after();
+    assert!((wait..=wait + wait / 10).contains(&told), "told {told:?}, to be {wait:?}");
+}
+
 /// Fails as often as the circuit lets through, which opens it.
 pub fn trip(circuit: &CircuitBreaker) {
     while let Ok(permit) = circuit.try_acquire() {

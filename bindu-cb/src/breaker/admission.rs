@@ -13,6 +13,7 @@ use super::word::{Generation, Word};
 use super::{CircuitBreaker, CircuitState, Cold, Mode, Outcome, nanos, transition};
 use crate::error::{CircuitBreakerOpenError, OpenCause, OpenReason, OpeningId};
 use crate::event::Cause;
+use crate::random;
 
 impl CircuitBreaker {
     /// Asks for the right to run.
@@ -25,7 +26,7 @@ impl CircuitBreaker {
     #[inline]
     pub(crate) fn admit_plainly(&self, mode: Mode) -> Option<Admission> {
         let word = self.word();
-        let is_plain = word.is_closed() && !mode.timed();
+        let is_plain = word.lets_all_through() && !mode.timed();
         is_plain.then(|| Admission::admitted(Ticket::caller(word.generation())))
     }
 
@@ -51,15 +52,15 @@ impl CircuitBreaker {
         reason = "a second call on the way to a rejection is a tenth of it"
     )]
     pub(crate) fn through_gate(&self, mode: Mode) -> Admission {
-        let (word, retry_after) = match self.pass_gate(mode) {
+        let (word, left) = match self.pass_gate(mode) {
             Ok(ticket) => return Admission::admitted(ticket),
             Err(rejected) => rejected,
         };
-        self.counters.add(Outcome::Rejected);
+        let before = self.counters.add(Outcome::Rejected);
         if mode.dry_run() {
             return Admission::admitted(self.ticket(mode, word.generation(), Role::Shadow));
         }
-        Admission::rejected(which_opening(word), retry_after)
+        Admission::rejected(which_opening(word), spread(word, left, before))
     }
 
     #[inline]
@@ -67,6 +68,20 @@ impl CircuitBreaker {
         loop {
             let word = self.word();
             match word.state() {
+                CircuitState::Closed if word.is_ramping_up() => {
+                    let now = self.now();
+                    match self.ramp.lets_through(now) {
+                        Some(true) => {
+                            return Ok(self.ticket(mode, word.generation(), Role::Caller));
+                        }
+                        // Any moment of the rest: who comes back then finds the load rising.
+                        Some(false) => {
+                            return Err((word, self.ramp.left(now)));
+                        }
+                        // If another call has ended it, or counted: look again.
+                        None => drop(self.swap(word, word.ramped_up())),
+                    }
+                }
                 CircuitState::Closed | CircuitState::ForcedClosed => {
                     return Ok(self.ticket(mode, word.generation(), Role::Caller));
                 }
@@ -193,17 +208,15 @@ impl CircuitBreaker {
             (CircuitState::Open, _) => {
                 let deadline = self.deadline(word).unwrap_or(0);
                 let left = self.left_until(deadline, self.now());
-                Err(Admission::rejected(which_opening(word), left))
+                Err(interrupted(word, left))
             }
             (CircuitState::HalfOpen, _) => {
                 // Relaxed: a hint, see `pass_gate`.
                 let until = self.gate.full_until.load(Ordering::Relaxed);
                 let left = self.left_until(until, self.now());
-                Err(Admission::rejected(which_opening(word), left))
+                Err(interrupted(word, left))
             }
-            (CircuitState::ForcedOpen, _) => {
-                Err(Admission::rejected(which_opening(word), self.nominal_wait()))
-            }
+            (CircuitState::ForcedOpen, _) => Err(interrupted(word, self.nominal_wait())),
         }
     }
 
@@ -230,9 +243,29 @@ impl CircuitBreaker {
     }
 }
 
+/// What the n-th rejection is told of the time that is left: up to a tenth more, for were all told
+/// the same, all would come back at once. Of a ramp: any part of it, so that the load rises with it.
+///
+/// The multiples of the golden ratio, less their whole parts, lie as evenly as any sequence can,
+/// wherever it is broken off (Knuth, The Art of Computer Programming 3, 6.4): better spread than by
+/// chance, and cheaper.
+fn spread(word: Word, left: Nanos, n: u64) -> Nanos {
+    const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+    let (least, most) = if word.is_ramping_up() { (0, left) } else { (left, left / 10) };
+    let part = u128::from(n.wrapping_mul(GOLDEN)) * u128::from(most);
+    // No more than `most`.
+    least.saturating_add(u64::try_from(part >> 64).unwrap_or(most))
+}
+
+/// The rejection of a loop that may not go on.
+fn interrupted(word: Word, left: Nanos) -> Admission {
+    Admission::rejected(which_opening(word), spread(word, left, random::bits()))
+}
+
 fn which_opening(word: Word) -> OpeningId {
     let reason = match word.state() {
         CircuitState::ForcedOpen => OpenReason::Forced,
+        CircuitState::Closed => OpenReason::RampUp,
         _ if word.reopens() > 0 => OpenReason::ProbeFailed,
         _ => OpenReason::Failures,
     };

@@ -34,8 +34,9 @@ impl Counters {
         Self(Box::new(std::array::from_fn(|_| CounterCell::default())))
     }
 
+    /// Returns what the cell had counted before.
     #[inline]
-    pub(crate) fn add(&self, outcome: Outcome) {
+    pub(crate) fn add(&self, outcome: Outcome) -> u64 {
         match threads::owned() {
             Some(number) => self.add_as(number, outcome),
             None => self.add_unnumbered(outcome),
@@ -44,21 +45,32 @@ impl Counters {
 
     /// For the thread with this number.
     #[inline]
-    pub(super) fn add_as(&self, owner: usize, outcome: Outcome) {
+    pub(super) fn add_as(&self, owner: usize, outcome: Outcome) -> u64 {
         let counter = &self.0[owner].0[outcome as usize];
         // Relaxed: only this thread writes here, and a reader wants no more than a recent value.
-        counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        let before = counter.load(Ordering::Relaxed);
+        counter.store(before + 1, Ordering::Relaxed);
+        before
     }
 
     #[cold]
-    fn add_unnumbered(&self, outcome: Outcome) {
+    fn add_unnumbered(&self, outcome: Outcome) -> u64 {
         let number = threads::assigned();
         if number < OWNED {
-            self.add_as(number, outcome);
+            self.add_as(number, outcome)
         } else {
             // Relaxed: a count, of which nothing else depends.
-            self.0[OWNED].0[outcome as usize].fetch_add(1, Ordering::Relaxed);
+            self.0[OWNED].0[outcome as usize].fetch_add(1, Ordering::Relaxed)
         }
+    }
+
+    /// All calls that have ended and were not rejected.
+    pub(crate) fn ran(&self) -> u64 {
+        // Relaxed, as in `total`.
+        let ended = self.0.iter().flat_map(|cell| &cell.0).map(|c| c.load(Ordering::Relaxed));
+        let rejected =
+            self.0.iter().map(|cell| cell.0[Outcome::Rejected as usize].load(Ordering::Relaxed));
+        ended.sum::<u64>().saturating_sub(rejected.sum())
     }
 
     pub(crate) fn total(&self) -> CallCounts {

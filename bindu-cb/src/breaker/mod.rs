@@ -19,6 +19,7 @@ mod leases;
 mod models;
 mod permit;
 mod queue;
+mod ramp;
 mod settling;
 mod snapshot;
 mod sync;
@@ -51,6 +52,7 @@ use leases::{Leases, Nanos};
 pub use permit::Permit;
 pub(crate) use permit::{Admission, Ticket};
 use queue::EventQueue;
+use ramp::Ramp;
 pub use snapshot::{CircuitState, FunctionSnapshot, Snapshot, WindowSnapshot};
 use sync::{AtomicU32, AtomicU64, Mutex, MutexGuard};
 use window::cells::WindowCells;
@@ -130,6 +132,7 @@ impl Mode {
 pub struct CircuitBreaker {
     gate: Gate,
     counters: Counters,
+    ramp: Ramp,
     /// Of a circuit that has, or once had, a sliding window.
     window_cells: OnceLock<WindowCells>,
     name: &'static Name,
@@ -201,6 +204,7 @@ impl CircuitBreaker {
                 last_wait: AtomicU64::new(0),
             },
             counters: Counters::new(),
+            ramp: Ramp::new(settings.settings.ramp_up.map_or(0, nanos)),
             window_cells: OnceLock::new(),
             name,
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
@@ -250,11 +254,13 @@ impl CircuitBreaker {
             consecutive_failures: count_in(CircuitState::Closed),
             probe_successes: count_in(CircuitState::HalfOpen),
             window: self.window_figures(&mut cold, now),
+            ramp_up: word.is_ramping_up().then(|| self.ramp.part(now)).flatten(),
             reopens: u32::from(word.reopens()),
             half_open_in: (state == CircuitState::Open)
                 .then(|| Duration::from_nanos(self.left_until(deadline, now))),
             last_failure: cold.last_failure.as_deref().map(str::to_owned),
             settings: Vec::new(),
+            retry_budget: None,
             functions: Vec::new(),
         };
         let settings = Arc::clone(&cold.settings);
@@ -352,8 +358,14 @@ impl CircuitBreaker {
         self.gate.failure_threshold.store(inner.failure_threshold, Ordering::Relaxed);
         let full_until = cold.leases.full_until(inner.effective_half_open_permits());
         self.gate.full_until.store(full_until, Ordering::Relaxed);
+        self.ramp.set_length(inner.ramp_up.map_or(0, nanos));
         cold.settings = Arc::new(settings);
         self.reshape(&mut cold);
+    }
+
+    /// Calls, or attempts where those are counted, that have ended and were not rejected.
+    pub(crate) fn calls_that_ran(&self) -> u64 {
+        self.counters.ran()
     }
 
     pub(crate) fn probe_attempts(&self) -> u32 {

@@ -64,7 +64,8 @@ impl CircuitBreaker {
             return;
         }
         if self.word().generation() != ticket.generation() {
-            return self.counters.add(Outcome::Stale);
+            self.counters.add(Outcome::Stale);
+            return;
         }
         // Outside the lock: it is the user's code that writes the text.
         let text = if outcome == Outcome::Failure { text().map(shorten) } else { None };
@@ -153,8 +154,11 @@ impl CircuitBreaker {
         if !held {
             return false;
         }
-        let thresholds =
-            Thresholds { successes: cold.settings.settings.success_threshold, ..self.thresholds() };
+        let thresholds = Thresholds {
+            successes: cold.settings.settings.success_threshold,
+            ramp_up: cold.settings.settings.ramp_up.is_some(),
+            ..self.thresholds()
+        };
         let step = match outcome {
             Outcome::Success => transition::success(word, ticket.generation(), thresholds),
             Outcome::Failure => transition::failure(word, ticket.generation(), thresholds),
@@ -171,6 +175,7 @@ impl CircuitBreaker {
             }
             Step::Change(next) => {
                 self.start_measuring(&mut cold);
+                self.ramp.begin(now);
                 self.change(|_| Some(next));
                 cold.since = now;
                 cold.events.push(self.event(word, next, Cause::Probe));
@@ -201,7 +206,7 @@ impl CircuitBreaker {
         }
         let slow = self.is_slow(ticket, now);
         let Some(why) = self.measure(&mut cold, now, failed, slow) else { return true };
-        let next = word.next(CircuitState::Open, 0);
+        let next = transition::trip(word);
         let text = text.or_else(|| cold.last_failure.clone());
         // Under the lock, and with a window, the word of a closed circuit does not move.
         let _ = self.open(&mut cold, word, next, why, text, Cause::Local);
@@ -297,6 +302,7 @@ impl CircuitBreaker {
             failures: self.gate.failure_threshold.load(Ordering::Relaxed),
             // Only probes ask, and they have the settings at hand.
             successes: 1,
+            ramp_up: false,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::counters::CallCounts;
+use crate::retry::RetryBudgetSnapshot;
 use crate::settings::SettingValue;
 
 /// The state of a circuit.
@@ -68,7 +69,10 @@ pub struct Snapshot {
     pub probe_successes: u32,
     /// The sliding window, if the circuit has one.
     pub window: Option<WindowSnapshot>,
-    /// How often in a row it opened again without having closed.
+    /// Closed again, and not yet for everybody: the part of the calls that is let through, from
+    /// 0.1 to 1.
+    pub ramp_up: Option<f64>,
+    /// How often in a row it opened again without having closed, with a ramp to the end of it.
     pub reopens: u32,
     /// Open: how long until a call becomes a probe. Zero: the next call will.
     pub half_open_in: Option<Duration>,
@@ -76,6 +80,9 @@ pub struct Snapshot {
     pub last_failure: Option<String>,
     /// Every setting of the circuit with its source.
     pub settings: Vec<SettingValue>,
+    /// How the retries stand, if a function of the operation has a `retry_budget`. Filled in by the
+    /// registry.
+    pub retry_budget: Option<RetryBudgetSnapshot>,
     /// The guarded functions of the circuit. Filled in by the registry; a circuit alone knows
     /// none.
     pub functions: Vec<FunctionSnapshot>,

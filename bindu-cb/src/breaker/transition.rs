@@ -9,6 +9,8 @@ use super::word::{Generation, Word};
 pub(crate) struct Thresholds {
     pub(crate) failures: u32,
     pub(crate) successes: u32,
+    /// Whether a circuit that closes lets everybody through only by and by.
+    pub(crate) ramp_up: bool,
 }
 
 /// What becomes of the word.
@@ -33,7 +35,11 @@ pub(crate) fn success(word: Word, generation: Generation, thresholds: Thresholds
         CircuitState::Closed if word.count() == 0 => Step::Keep,
         CircuitState::Closed => Step::Count(word.with_count(0)),
         CircuitState::HalfOpen if word.count() + 1 >= thresholds.successes => {
-            Step::Change(word.next(CircuitState::Closed, 0))
+            Step::Change(if thresholds.ramp_up {
+                word.next(CircuitState::Closed, word.reopens()).ramping_up()
+            } else {
+                word.next(CircuitState::Closed, 0)
+            })
         }
         CircuitState::HalfOpen => Step::Count(word.with_count(word.count() + 1)),
         CircuitState::ForcedClosed => Step::Keep,
@@ -47,16 +53,21 @@ pub(crate) fn failure(word: Word, generation: Generation, thresholds: Thresholds
         return Step::Stale;
     }
     match word.state() {
-        CircuitState::Closed if word.count() + 1 >= thresholds.failures => {
-            Step::Change(word.next(CircuitState::Open, 0))
-        }
+        CircuitState::Closed if word.count() + 1 >= thresholds.failures => Step::Change(trip(word)),
         CircuitState::Closed => Step::Count(word.with_count(word.count() + 1)),
-        CircuitState::HalfOpen => {
-            Step::Change(word.next(CircuitState::Open, word.reopens().saturating_add(1)))
-        }
+        CircuitState::HalfOpen => Step::Change(reopen(word)),
         CircuitState::ForcedClosed => Step::Keep,
         CircuitState::Open | CircuitState::ForcedOpen => Step::Stale,
     }
+}
+
+/// A closed circuit opens: for the first time, or, if it was not yet back at full, again.
+pub(crate) fn trip(word: Word) -> Word {
+    if word.is_ramping_up() { reopen(word) } else { word.next(CircuitState::Open, 0) }
+}
+
+fn reopen(word: Word) -> Word {
+    word.next(CircuitState::Open, word.reopens().saturating_add(1))
 }
 
 /// An outcome that decides nothing: ignored or cancelled.
@@ -82,7 +93,7 @@ pub(crate) fn manual(word: Word, state: CircuitState) -> Word {
 mod tests {
     use super::*;
 
-    const THREE_AND_TWO: Thresholds = Thresholds { failures: 3, successes: 2 };
+    const THREE_AND_TWO: Thresholds = Thresholds { failures: 3, successes: 2, ramp_up: false };
 
     fn closed() -> Word {
         Word::NEW.next(CircuitState::Closed, 0)
@@ -127,6 +138,17 @@ mod tests {
             (closed.state(), closed.count(), closed.reopens()),
             (CircuitState::Closed, 0, 0)
         );
+    }
+
+    #[test]
+    fn with_a_ramp_the_re_opens_stay_until_it_is_done() {
+        let ramp_up = Thresholds { successes: 1, ramp_up: true, ..THREE_AND_TWO };
+        let half_open = Word::NEW.next(CircuitState::HalfOpen, 4);
+        let ramp = changed(success(half_open, half_open.generation(), ramp_up));
+        assert_eq!((ramp.state(), ramp.reopens()), (CircuitState::Closed, 4));
+        assert!(ramp.is_ramping_up());
+        assert_eq!(trip(ramp).reopens(), 5, "opened again");
+        assert_eq!(trip(ramp.ramped_up()).reopens(), 0, "opened anew");
     }
 
     #[test]

@@ -5,12 +5,16 @@
 //! generation 36. A closed circuit without failures is the bare generation: the state `closed` is
 //! zero and so is everything above the generation, which makes the check of a fast success one
 //! comparison.
+//!
+//! The ramp bit marks a closed circuit that does not let everybody through yet. While it is set the
+//! re-opens stay: it opens again as the one that it was.
 
 use super::CircuitState;
 
 const GENERATION_BITS: u32 = 36;
 const COUNT_SHIFT: u32 = GENERATION_BITS;
 const REOPENS_SHIFT: u32 = COUNT_SHIFT + 16;
+const RAMP: u64 = 1 << (REOPENS_SHIFT + 8);
 const STATE_SHIFT: u32 = REOPENS_SHIFT + 8 + 1;
 
 const GENERATION_MASK: u64 = (1 << GENERATION_BITS) - 1;
@@ -71,9 +75,23 @@ impl Word {
         Generation(self.0 & GENERATION_MASK)
     }
 
+    /// Closed, and for everybody.
     #[inline]
-    pub(crate) fn is_closed(self) -> bool {
-        self.0 >> STATE_SHIFT == 0
+    pub(crate) fn lets_all_through(self) -> bool {
+        self.0 >> RAMP.trailing_zeros() == 0
+    }
+
+    pub(crate) fn is_ramping_up(self) -> bool {
+        self.0 & RAMP != 0
+    }
+
+    pub(crate) fn ramping_up(self) -> Self {
+        Self(self.0 | RAMP)
+    }
+
+    /// The ramp is over: re-opens start over.
+    pub(crate) fn ramped_up(self) -> Self {
+        Self(self.0 & !(RAMP | 0xff << REOPENS_SHIFT))
     }
 
     /// Closed: consecutive failures. Half-open: consecutive probe successes.
@@ -152,6 +170,17 @@ mod tests {
         let next = last.next(CircuitState::Open, 0);
         assert_eq!(next.generation(), Generation(0));
         assert_eq!(next.state(), CircuitState::Open);
+    }
+
+    #[test]
+    fn a_ramp_is_a_mark_on_the_same_state_and_ends_with_the_re_opens() {
+        let ramp = Word::NEW.next(CircuitState::Closed, 3).ramping_up().with_count(2);
+        assert_eq!((ramp.state(), ramp.reopens(), ramp.count()), (CircuitState::Closed, 3, 2));
+        assert!(ramp.is_ramping_up() && !ramp.lets_all_through());
+        let over = ramp.ramped_up();
+        assert_eq!((over.state(), over.reopens(), over.count()), (CircuitState::Closed, 0, 2));
+        assert_eq!(over.generation(), ramp.generation());
+        assert!(!over.is_ramping_up() && over.lets_all_through());
     }
 
     #[test]

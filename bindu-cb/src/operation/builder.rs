@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Operation, Origin, Preset};
 use crate::error::{SettingProblem, SettingsError};
 use crate::registry;
-use crate::settings::{Count, Given, OnCancel, Overrides, Window, each_key, problem};
+use crate::settings::{Count, Given, Nested, OnCancel, Overrides, Window, each_key, problem};
 
 /// Builds an [`Operation`]. What it is given stands where an attribute's keys stand: stronger than
 /// the settings of the kind and of all, weaker than those of the operation.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::breaker::{Admission, CircuitBreaker, FunctionSnapshot, Mode};
 use crate::registry::Inner;
+use crate::retry::{Budget, RetryBudgetSnapshot};
 use crate::settings::{Given, Resolved, RetrySettings, Settings, kind_of};
 
 /// Which kind's presets a function starts from.
@@ -67,6 +68,7 @@ pub(crate) struct Policy {
 /// An operation as it stands in the registry.
 pub(crate) struct Core {
     pub(crate) circuit: Arc<CircuitBreaker>,
+    pub(crate) budget: Arc<Budget>,
     origin: Origin,
     registry: Weak<Inner>,
     /// The time limit of an attempt in nanoseconds; the maximum stands for none. Beside the
@@ -80,7 +82,7 @@ pub(crate) const NO_TIMEOUT: u64 = u64::MAX;
 
 impl Core {
     pub(crate) fn new(
-        circuit: Arc<CircuitBreaker>,
+        (circuit, budget): (Arc<CircuitBreaker>, Arc<Budget>),
         origin: Origin,
         registry: Weak<Inner>,
         settings: &Settings,
@@ -91,6 +93,7 @@ impl Core {
             has_deadline: AtomicBool::new(policy.settings.deadline.is_some()),
             policy: Mutex::new(Arc::new(policy)),
             circuit,
+            budget,
             origin,
             registry,
         }
@@ -167,6 +170,10 @@ impl Core {
         if let Some(registry) = self.registry.upgrade() {
             registry.warn_if_all_disabled();
         }
+    }
+
+    pub(crate) fn budget_snapshot(&self) -> Option<RetryBudgetSnapshot> {
+        self.policy().settings.retry_budget.map(|_| self.budget.snapshot())
     }
 
     pub(crate) fn snapshot(&self) -> FunctionSnapshot {

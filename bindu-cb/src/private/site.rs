@@ -9,7 +9,7 @@ use crate::registry;
 #[cfg(feature = "test-util")]
 use crate::registry::Inner;
 use crate::retry::{Call, core_ref};
-use crate::settings::{Count, Given, Key, OnCancel, Overrides, Value, Window, each_key};
+use crate::settings::{Count, Given, Key, Nested, OnCancel, Overrides, Value, Window, each_key};
 
 /// One annotated function.
 pub struct Site {
@@ -109,6 +109,9 @@ macro_rules! value {
     };
     (Count $value:expr) => {
         Value::Count($value)
+    };
+    (Nested $value:expr) => {
+        Value::Nested($value)
     };
     (OnCancel $value:expr) => {
         Value::OnCancel($value)

@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use crate::breaker::CircuitBreaker;
 use crate::error::SettingProblem;
 use crate::operation::{Core, Origin};
+use crate::retry::Budget;
 use crate::settings::{CircuitBreakerSettings, Given, Settings, kind_of, mangle};
 
 #[derive(Default)]
@@ -19,6 +20,7 @@ pub(super) struct State {
 
 pub(super) struct Entry {
     pub(super) circuit: Arc<CircuitBreaker>,
+    pub(super) budget: Arc<Budget>,
     /// The breaker settings that attributes give, of each key the first.
     pub(super) given: Vec<Given>,
     pub(super) functions: Vec<Weak<Core>>,
@@ -99,6 +101,10 @@ impl Entry {
             }
         }
         self.given.len() > before
+    }
+
+    pub(super) fn shared(&self) -> (Arc<CircuitBreaker>, Arc<Budget>) {
+        (Arc::clone(&self.circuit), Arc::clone(&self.budget))
     }
 
     pub(super) fn apply(&self, settings: &Settings, notices: &mut Vec<Notice>) {

@@ -1,6 +1,8 @@
 //! The bookkeeping of the loop: an attribute's expansion, and [`Operation`](crate::Operation),
 //! turn the wheel; what happens at each turn is here.
 
+mod budget;
+mod nested;
 pub(crate) mod schedule;
 pub(crate) mod seen;
 pub(crate) mod verdict;
@@ -21,7 +23,11 @@ use tokio::time::timeout;
 use crate::breaker::{Admission, Mode, Outcome, Ticket};
 use crate::error::{AttemptTimeoutError, CircuitBreakerOpenError};
 use crate::operation::{Core, NO_TIMEOUT};
-use crate::settings::RetrySettings;
+use crate::settings::{Nested, RetrySettings};
+pub(crate) use budget::Budget;
+use budget::Counted;
+pub use budget::RetryBudgetSnapshot;
+use nested::Attempt;
 use schedule::Schedule;
 use seen::{Seen, Text};
 use verdict::{Judgement, Recorded, Retry, Verdict};
@@ -119,6 +125,19 @@ impl<'a> Call<'a> {
         self.core.timeout_nanos() != NO_TIMEOUT
     }
 
+    /// Whether the attempt that runs is a second or later one, of a loop that keeps inner loops from
+    /// multiplying it.
+    #[inline]
+    fn is_repeating(&self) -> bool {
+        self.trouble.as_ref().is_some_and(|trouble| trouble.settings.nested == Nested::Once)
+    }
+
+    /// Runs one attempt.
+    #[inline]
+    pub fn attempt<'c, F: Future>(&self, attempt: Pin<&'c mut F>) -> Attempt<'c, F> {
+        Attempt::new(attempt, self.is_repeating())
+    }
+
     /// Runs one attempt within the time limit.
     ///
     /// # Errors
@@ -129,6 +148,7 @@ impl<'a> Call<'a> {
         attempt: Pin<&mut F>,
     ) -> Result<F::Output, AttemptTimeoutError> {
         let limit = self.core.timeout_nanos();
+        let attempt = self.attempt(attempt);
         if limit == NO_TIMEOUT {
             return Ok(attempt.await);
         }
@@ -211,6 +231,7 @@ impl<'a> Call<'a> {
         }
         let wait = match retry {
             Retry::No => return None,
+            _ if trouble.settings.nested == Nested::Once && nested::is_repeated() => return None,
             _ if trouble.no_wait => Duration::ZERO,
             Retry::Scheduled => trouble.schedule.next()?,
             Retry::After(wait) if wait > trouble.settings.max_wait => return None,
@@ -223,7 +244,22 @@ impl<'a> Call<'a> {
                 return None;
             }
         }
-        Some(Delay(wait))
+        self.within_budget().then_some(Delay(wait))
+    }
+
+    /// Takes a retry from the operation's budget, where there is one.
+    fn within_budget(&mut self) -> bool {
+        let mode = self.mode;
+        let trouble = self.trouble();
+        let Some(ratio) = trouble.settings.retry_budget else { return true };
+        let counted = match (mode.enabled(), mode.per_attempt()) {
+            (true, true) => Counted::Attempts,
+            (true, false) => Counted::Calls,
+            (false, _) if trouble.attempts > 1 => Counted::Before,
+            (false, _) => Counted::NotYet,
+        };
+        let Some(trouble) = &*self.trouble else { return true };
+        self.core.budget.take(ratio, &trouble.settings, &self.core.circuit, counted)
     }
 
     fn record(&mut self, recorded: Recorded, text: Text<'_>) {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::{Count, Key, OnCancel, Window};
+use super::{Count, Key, Nested, OnCancel, Window};
 use crate::error::SettingProblem;
 
 /// A value of any key.
@@ -17,6 +17,7 @@ pub(crate) enum Value {
     Window(Window),
     Count(Count),
     OnCancel(OnCancel),
+    Nested(Nested),
     /// An optional key that is not set.
     Unset,
 }
@@ -43,7 +44,7 @@ macro_rules! setting {
 
 setting! {
     Flag(bool), Number(u32), Duration(Duration), Factor(f64), Window(Window), Count(Count),
-    OnCancel(OnCancel),
+    OnCancel(OnCancel), Nested(Nested),
 }
 
 impl<T: Setting> Setting for Option<T> {
@@ -66,6 +67,7 @@ impl fmt::Display for Value {
             Self::Window(window) => window.fmt(f),
             Self::Count(count) => count.fmt(f),
             Self::OnCancel(on_cancel) => on_cancel.fmt(f),
+            Self::Nested(nested) => nested.fmt(f),
             Self::Unset => f.write_str("none"),
         }
     }
@@ -81,31 +83,37 @@ pub(crate) enum Expected {
     Window,
     Count,
     OnCancel,
+    Nested,
 }
 
 impl Key {
     pub(crate) const fn expected(self) -> Expected {
         match self {
-            Self::Enabled | Self::DryRun => Expected::Flag,
+            Self::Enabled | Self::DryRun | Self::Adaptive => Expected::Flag,
             Self::FailureThreshold | Self::SuccessThreshold => Expected::Number(1, 65_535),
             Self::HalfOpenPermits => Expected::Number(1, 128),
-            Self::FailureRate | Self::SlowCallRate => Expected::Number(1, 100),
-            Self::ProbeAttempts | Self::MinimumCalls | Self::Attempts => {
+            Self::FailureRate | Self::SlowCallRate | Self::AdaptiveMin | Self::AdaptiveMax => {
+                Expected::Number(1, 100)
+            }
+            Self::ProbeAttempts | Self::MinimumCalls | Self::MaxKeys | Self::Attempts => {
                 Expected::Number(1, u32::MAX)
             }
+            Self::RetryBudgetReserve => Expected::Number(0, u32::MAX),
             Self::RecoveryTimeout
             | Self::ProbeTimeout
             | Self::MaxRecoveryTimeout
             | Self::SlowCall
+            | Self::RampUp
             | Self::MinWait
             | Self::MaxWait
             | Self::Deadline
             | Self::Timeout => Expected::Duration,
             Self::RecoveryMultiplier | Self::Multiplier => Expected::Factor(1.0, f64::MAX),
-            Self::RecoveryJitter | Self::Jitter => Expected::Factor(0.0, 1.0),
+            Self::RecoveryJitter | Self::Jitter | Self::RetryBudget => Expected::Factor(0.0, 1.0),
             Self::Window => Expected::Window,
             Self::Count => Expected::Count,
             Self::OnCancel => Expected::OnCancel,
+            Self::Nested => Expected::Nested,
         }
     }
 
@@ -117,8 +125,10 @@ impl Key {
                 | Self::Window
                 | Self::MinimumCalls
                 | Self::SlowCall
+                | Self::RampUp
                 | Self::Deadline
                 | Self::Timeout
+                | Self::RetryBudget
         )
     }
 
@@ -136,6 +146,7 @@ impl Key {
             Expected::Window => Value::Window(text.parse().ok()?),
             Expected::Count => Value::Count(text.parse().ok()?),
             Expected::OnCancel => Value::OnCancel(text.parse().ok()?),
+            Expected::Nested => Value::Nested(text.parse().ok()?),
         };
         self.accepts(value).then_some(value)
     }
@@ -190,6 +201,7 @@ impl Key {
             }
             Expected::Count => r#"expected "call" or "attempt""#.to_owned(),
             Expected::OnCancel => r#"expected "ignore" or "failure""#.to_owned(),
+            Expected::Nested => r#"expected "once" or "multiply""#.to_owned(),
         };
         if self.is_optional() {
             advice.push_str(", or none");
@@ -291,4 +303,5 @@ macro_rules! words {
 }
 
 words!(Count, r#"expected "call" or "attempt""#, Call = "call", Attempt = "attempt");
+words!(Nested, r#"expected "once" or "multiply""#, Once = "once", Multiply = "multiply");
 words!(OnCancel, r#"expected "ignore" or "failure""#, Ignore = "ignore", Failure = "failure");

@@ -70,6 +70,23 @@ pub enum OnCancel {
     Failure,
 }
 
+/// What a loop does whose function was called inside a second or later attempt of another loop of
+/// the same task.
+///
+/// ```
+/// assert_eq!("multiply".parse(), Ok(bindu_cb::Nested::Multiply));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Nested {
+    /// It makes one attempt: the outer loop repeats it anyway.
+    #[default]
+    Once,
+    /// It makes all its attempts, at each attempt of the outer loop. On the outer loop: so do all
+    /// inner ones.
+    Multiply,
+}
+
 /// From the table: the settings structs with their setters, `Overrides`, and `Key`, whose
 /// upper-cased name ends an environment variable.
 macro_rules! keys {

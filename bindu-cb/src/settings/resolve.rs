@@ -127,6 +127,15 @@ impl Settings {
             settings.minimum_calls = Some(calls);
             adjusted.push(adjust(&mut ranked, Key::MinimumCalls, Key::Window));
         }
+        if settings.adaptive_min > settings.adaptive_max {
+            if rank(&ranked, Key::AdaptiveMin) <= rank(&ranked, Key::AdaptiveMax) {
+                settings.adaptive_max = settings.adaptive_min;
+                adjusted.push(adjust(&mut ranked, Key::AdaptiveMax, Key::AdaptiveMin));
+            } else {
+                settings.adaptive_min = settings.adaptive_max;
+                adjusted.push(adjust(&mut ranked, Key::AdaptiveMin, Key::AdaptiveMax));
+            }
+        }
         Resolved { settings, sources: sources(ranked), adjusted }
     }
 

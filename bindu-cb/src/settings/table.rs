@@ -52,6 +52,20 @@ macro_rules! each_key {
             /// A call that takes longer counts as slow, in a window. Calls that began before it was
             /// set are never slow. Default: none.
             SlowCall slow_call: Duration => Option<Duration> = None;
+            /// The rate that opens follows the operation's own history, in a window. Default:
+            /// false.
+            Adaptive adaptive: bool => bool = false;
+            /// The lowest rate of failures, in percent, at which an adaptive circuit opens, 1 to
+            /// 100. Default: 10.
+            AdaptiveMin adaptive_min: u32 => u32 = 10;
+            /// The highest such rate, 1 to 100. Default: 60.
+            AdaptiveMax adaptive_max: u32 => u32 = 60;
+            /// Closed again, the part of the calls that is let through rises over this time.
+            /// Default: none, all are.
+            RampUp ramp_up: Duration => Option<Duration> = None;
+            /// Keys that have a circuit of their own at the same time, where a function has a
+            /// `key`; 1 or more. Default: 1024.
+            MaxKeys max_keys: u32 => u32 = 1_024;
             /// What one outcome is. Default: the call.
             Count count: Count => Count = Count::Call;
             /// What a dropped call counts as if no attempt of it had failed. Default: nothing.
@@ -83,6 +97,14 @@ macro_rules! each_key {
             Deadline deadline: Duration => Option<Duration> = None;
             /// The time limit of one attempt. Default: none.
             Timeout timeout: Duration => Option<Duration> = None;
+            /// The part of an operation's calls that may be retried, 0.0 to 1.0: once it is used
+            /// up, loops return their error at once. Default: none, all are.
+            RetryBudget retry_budget: f64 => Option<f64> = None;
+            /// Retries that the budget gives every 10 s whatever the calls, so that a quiet
+            /// operation can retry. Default: 10.
+            RetryBudgetReserve retry_budget_reserve: u32 => u32 = 10;
+            /// What a loop does inside a further attempt of another one. Default: one attempt.
+            Nested nested: Nested => Nested = Nested::Once;
         }
         }
     };
