@@ -228,8 +228,11 @@ impl fmt::Display for OpenCause {
                 None | Some(Why::Probe) => f.write_str("opened because calls failed")?,
                 Some(Why::FailuresInARow(1)) => f.write_str("opened after 1 failure")?,
                 Some(Why::FailuresInARow(n)) => write!(f, "opened after {n} failures in a row")?,
-                Some(Why::FailureRate { failures, calls }) => {
+                Some(Why::FailureRate { failures, calls, learnt }) => {
                     write!(f, "opened because {failures} of {calls} calls failed")?;
+                    if let Some(threshold) = learnt {
+                        write!(f, " (adaptive threshold {threshold:.1} %)")?;
+                    }
                 }
                 Some(Why::SlowCallRate { slow, calls }) => {
                     return write!(f, "opened because {slow} of {calls} calls were slow");

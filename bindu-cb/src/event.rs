@@ -168,10 +168,11 @@ impl fmt::Debug for Subscription {
 fn log(event: &Event) {
     let Event { operation, from, to, cause, failures, window, last_failure, wait } = event;
     let (calls, slow) = (window.map(|w| w.calls), window.map(|w| w.slow));
+    let threshold = window.filter(|w| w.baseline.is_some()).map(|w| w.threshold);
     let last_failure = last_failure.as_deref();
     match to {
         CircuitState::Open | CircuitState::ForcedOpen => tracing::warn!(
-            operation, %from, %to, %cause, failures, calls, slow, last_failure, wait = wait.map(tracing::field::debug),
+            operation, %from, %to, %cause, failures, calls, slow, threshold, last_failure, wait = wait.map(tracing::field::debug),
             "circuit breaker opened"
         ),
         CircuitState::HalfOpen => {

@@ -13,12 +13,14 @@
 //! the way without the lock, then stores the new epoch, and then the word changes. So what is added
 //! under an epoch's tag belongs to that epoch's generation.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 
 use super::leases::Nanos;
 use super::permit::Ticket;
 use super::snapshot::WindowSnapshot;
 use super::sync::{self, AtomicU64};
+use super::window::adaptive::{Adaptive, Learnt};
 use super::window::cells::WindowCells;
 use super::window::{CallWindow, Grid, Limits, Tag, TimeWindow, call_tag};
 use super::{CircuitBreaker, Cold, NEVER, nanos};
@@ -63,6 +65,14 @@ pub(super) struct Health {
     shape: Option<Window>,
     limits: Option<Limits>,
     epoch: u64,
+    /// Of a window whose threshold is learnt.
+    adaptive: Option<Box<Adaptive>>,
+}
+
+/// The learnt threshold has moved, from and to percent.
+pub(super) struct Move {
+    from: f64,
+    learnt: Learnt,
 }
 
 #[derive(Default)]
@@ -71,6 +81,49 @@ enum Kind {
     Consecutive,
     Calls(CallWindow),
     Time(Box<TimeWindow>),
+}
+
+impl Health {
+    /// Learns from the calls that were counted since the last time: the last one of them failed, or
+    /// none. In a time window from the last bucket with calls, if it is over.
+    fn learn(&mut self, cells: &WindowCells, now: Nanos, last_failed: bool) {
+        let Some(adaptive) = &mut self.adaptive else { return };
+        let Some(bounds) = self.limits.and_then(|limits| limits.adaptive) else { return };
+        match (&mut self.kind, self.shape) {
+            (Kind::Calls(window), Some(Window::Calls(calls))) => {
+                window.figures(cells);
+                adaptive.count(calls, window.counted(), last_failed, bounds);
+            }
+            (Kind::Time(window), _) => {
+                if let Some(bucket) = window.take_finished(cells, now) {
+                    adaptive.bucket(bucket, bounds);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn learnt(&self) -> Option<Learnt> {
+        Some(self.adaptive.as_ref()?.learnt(self.limits?.adaptive?))
+    }
+
+    fn with_threshold(&self, why: Why) -> Why {
+        match why {
+            Why::FailureRate { failures, calls, .. } => {
+                let learnt = self.learnt().map(|learnt| learnt.threshold);
+                Why::FailureRate { failures, calls, learnt }
+            }
+            why => why,
+        }
+    }
+
+    /// Whether the learnt threshold has moved so far that it should be told.
+    pub(super) fn take_move(&mut self) -> Option<Move> {
+        let bounds = self.limits?.adaptive?;
+        let adaptive = self.adaptive.as_mut()?;
+        let from = adaptive.take_move(bounds)?;
+        Some(Move { from, learnt: adaptive.learnt(bounds) })
+    }
 }
 
 impl CircuitBreaker {
@@ -127,15 +180,22 @@ impl CircuitBreaker {
         slow: bool,
     ) -> Option<Why> {
         let (cells, limits) = (self.window_cells.get()?, cold.health.limits?);
-        let (figures, tag) = match &mut cold.health.kind {
+        let health = &mut cold.health;
+        if matches!(health.kind, Kind::Time(_)) {
+            // A bucket must be learnt from before the next call goes where it is kept.
+            health.learn(cells, now, false);
+        }
+        let (figures, tag) = match &mut health.kind {
             Kind::Consecutive => return None,
-            Kind::Calls(window) => {
-                (window.record(cells, failed, slow), call_tag(cold.health.epoch))
-            }
+            Kind::Calls(window) => (window.record(cells, failed, slow), call_tag(health.epoch)),
             Kind::Time(window) => (window.record(cells, now, failed, slow), window.latest(now)),
         };
-        if let Some(why) = limits.reached_by(figures) {
-            return Some(why);
+        if matches!(health.kind, Kind::Calls(_)) {
+            health.learn(cells, now, failed);
+        }
+        let for_long = || limits.reached_for_long(figures, failed, health.adaptive.as_ref()?);
+        if let Some(why) = limits.reached_by(figures).or_else(for_long) {
+            return Some(health.with_threshold(why));
         }
         // With enough calls and below the rates, a further success can only lower them; in a time
         // window also without any failure or slow call, until calls slide out.
@@ -149,9 +209,36 @@ impl CircuitBreaker {
         self.gate.measure.settled.store(tag, Ordering::Release);
     }
 
+    /// Learns from what has not been looked at, under the lock. Only of a closed circuit.
+    fn catch_up(&self, cold: &mut Cold, now: Nanos) {
+        if let Some(cells) = self.window_cells.get()
+            && self.word().state() == super::CircuitState::Closed
+        {
+            cold.health.learn(cells, now, false);
+        }
+    }
+
+    /// Outside the lock, since it is the user's code that logs.
+    pub(super) fn tell_move(&self, moved: Option<Move>) {
+        let Some(Move { from, learnt }) = moved else { return };
+        let log = || {
+            tracing::debug!(
+                operation = self.name(),
+                from,
+                to = learnt.threshold,
+                baseline = learnt.baseline,
+                deviation = learnt.deviation,
+                "adaptive threshold moved"
+            );
+        };
+        // AssertUnwindSafe: nothing is captured that a panic could leave half done.
+        let _ = catch_unwind(AssertUnwindSafe(log));
+    }
+
     /// What the window holds, under the lock.
     pub(super) fn window_figures(&self, cold: &mut Cold, now: Nanos) -> Option<WindowSnapshot> {
         let cells = self.window_cells.get()?;
+        self.catch_up(cold, now);
         let figures = match &mut cold.health.kind {
             Kind::Consecutive => return None,
             Kind::Calls(window) => window.figures(cells),
@@ -159,12 +246,17 @@ impl CircuitBreaker {
         };
         #[expect(clippy::cast_precision_loss, reason = "for people; decisions are in integers")]
         let percent = |part: u64| part as f64 * 100.0 / figures.calls.max(1) as f64;
+        let learnt = cold.health.learnt();
+        let failure_rate = f64::from(cold.settings.settings.failure_rate);
         Some(WindowSnapshot {
             calls: figures.calls,
             failures: figures.failures,
             slow: figures.slow,
             failure_rate: percent(figures.failures),
             slow_call_rate: percent(figures.slow),
+            threshold: learnt.map_or(failure_rate, |learnt| learnt.threshold),
+            baseline: learnt.map(|learnt| learnt.baseline),
+            deviation: learnt.map(|learnt| learnt.deviation),
         })
     }
 
@@ -175,7 +267,13 @@ impl CircuitBreaker {
         let slow_call = settings.window.and(settings.slow_call).map_or(NEVER, nanos);
         self.gate.slow_call.store(slow_call, Ordering::Relaxed);
         let shape = settings.window;
-        cold.health.limits = shape.map(|_| Limits::of(settings));
+        let limits = shape.map(|_| Limits::of(settings));
+        cold.health.limits = limits;
+        if limits.and_then(|limits| limits.adaptive).is_none() {
+            cold.health.adaptive = None;
+        } else if cold.health.adaptive.is_none() || cold.health.shape != shape {
+            cold.health.adaptive = Some(Box::default());
+        }
         self.settle_at(UNSETTLED);
         if cold.health.shape == shape {
             return;
@@ -191,7 +289,13 @@ impl CircuitBreaker {
 
     /// Starts an empty window, under the lock, before the word changes.
     pub(super) fn start_measuring(&self, cold: &mut Cold) {
+        if cold.health.adaptive.is_some() {
+            self.catch_up(cold, self.now());
+        }
         let health = &mut cold.health;
+        if let Some(adaptive) = &mut health.adaptive {
+            adaptive.restart();
+        }
         let measure = &self.gate.measure;
         self.settle_at(UNSETTLED);
         health.epoch += 1;

@@ -264,8 +264,10 @@ impl CircuitBreaker {
             functions: Vec::new(),
         };
         let settings = Arc::clone(&cold.settings);
+        let moved = cold.health.take_move();
         // Texts are made when the lock is free again.
         drop(cold);
+        self.tell_move(moved);
         Snapshot { settings: settings.values(), ..snapshot }
     }
 

@@ -205,13 +205,19 @@ impl CircuitBreaker {
             return true;
         }
         let slow = self.is_slow(ticket, now);
-        let Some(why) = self.measure(&mut cold, now, failed, slow) else { return true };
-        let next = transition::trip(word);
-        let text = text.or_else(|| cold.last_failure.clone());
-        // Under the lock, and with a window, the word of a closed circuit does not move.
-        let _ = self.open(&mut cold, word, next, why, text, Cause::Local);
+        let why = self.measure(&mut cold, now, failed, slow);
+        let moved = cold.health.take_move();
+        if let Some(why) = why {
+            let next = transition::trip(word);
+            let text = text.or_else(|| cold.last_failure.clone());
+            // Under the lock, and with a window, the word of a closed circuit does not move.
+            let _ = self.open(&mut cold, word, next, why, text, Cause::Local);
+        }
         drop(cold);
-        self.announce();
+        self.tell_move(moved);
+        if why.is_some() {
+            self.announce();
+        }
         true
     }
 

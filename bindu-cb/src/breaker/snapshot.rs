@@ -113,6 +113,13 @@ pub struct WindowSnapshot {
     pub failure_rate: f64,
     /// Slow calls in percent of the calls; zero without calls.
     pub slow_call_rate: f64,
+    /// The failure rate, in percent, at which the circuit opens: the setting, or with `adaptive`
+    /// what it has come to.
+    pub threshold: f64,
+    /// With `adaptive`: the failure rate, in percent, that is normal.
+    pub baseline: Option<f64>,
+    /// With `adaptive`: how far, in percentage points, it normally is from that.
+    pub deviation: Option<f64>,
 }
 
 /// A guarded function: what it has beside its circuit.

@@ -52,14 +52,14 @@ macro_rules! each_key {
             /// A call that takes longer counts as slow, in a window. Calls that began before it was
             /// set are never slow. Default: none.
             SlowCall slow_call: Duration => Option<Duration> = None;
-            /// The rate that opens follows the operation's own history, in a window. Default:
-            /// false.
+            /// The rate of failures that opens follows the operation's own history, in place of
+            /// `failure_rate`, in a window. Default: false.
             Adaptive adaptive: bool => bool = false;
-            /// The lowest rate of failures, in percent, at which an adaptive circuit opens, 1 to
-            /// 100. Default: 10.
+            /// The least that an adaptive threshold comes to, in percent, 1 to 100. Default: 10.
             AdaptiveMin adaptive_min: u32 => u32 = 10;
-            /// The highest such rate, 1 to 100. Default: 60.
-            AdaptiveMax adaptive_max: u32 => u32 = 60;
+            /// The most that it is, in percent, 1 to 100: what reaches this opens at once, what is
+            /// only above the threshold when it has lasted for longer than the window. Default: 50.
+            AdaptiveMax adaptive_max: u32 => u32 = 50;
             /// Closed again, the part of the calls that is let through rises over this time.
             /// Default: none, all are.
             RampUp ramp_up: Duration => Option<Duration> = None;

@@ -8,12 +8,14 @@
 //! Both halves agree on *epochs*: a window that starts empty has a new one, and no tag of an older
 //! epoch is ever counted again.
 
+pub(super) mod adaptive;
 pub(super) mod cells;
 mod ring;
 mod time;
 
 use crate::name::Why;
 use crate::settings::{CircuitBreakerSettings, Window};
+use adaptive::{Adaptive, Bounds};
 use cells::WindowCells;
 use ring::Ring;
 pub(super) use time::{Grid, TimeWindow};
@@ -51,18 +53,23 @@ pub(super) struct Limits {
     failure_rate: u64,
     /// `None` where no call is slow.
     slow_call_rate: Option<u64>,
+    /// Of a threshold that is learnt; the upper one is the `failure_rate`.
+    pub(super) adaptive: Option<Bounds>,
 }
 
 impl Limits {
     pub(super) fn of(settings: &CircuitBreakerSettings) -> Self {
         let minimum = settings.minimum_calls.unwrap_or(10);
+        let [min, max] = [settings.adaptive_min, settings.adaptive_max].map(u64::from);
+        let adaptive = settings.adaptive.then_some(Bounds { min, max });
         Self {
             minimum_calls: u64::from(match settings.window {
                 Some(Window::Calls(calls)) => minimum.min(calls),
                 _ => minimum,
             }),
-            failure_rate: u64::from(settings.failure_rate),
+            failure_rate: adaptive.map_or(u64::from(settings.failure_rate), |bounds| bounds.max),
             slow_call_rate: settings.slow_call.map(|_| u64::from(settings.slow_call_rate)),
+            adaptive,
         }
     }
 
@@ -79,12 +86,24 @@ impl Limits {
         if !self.has_enough(figures) {
             None
         } else if reaches(failures, self.failure_rate) {
-            Some(Why::FailureRate { failures, calls })
+            Some(Why::FailureRate { failures, calls, learnt: None })
         } else if self.slow_call_rate.is_some_and(|rate| reaches(slow, rate)) {
             Some(Why::SlowCallRate { slow, calls })
         } else {
             None
         }
+    }
+
+    /// The same by a threshold that is learnt, below that: only a failure reaches it.
+    pub(super) fn reached_for_long(
+        self,
+        figures: Figures,
+        failed: bool,
+        adaptive: &Adaptive,
+    ) -> Option<Why> {
+        let Figures { calls, failures, .. } = figures;
+        let long = failed && self.has_enough(figures) && adaptive.lasts(figures, self.adaptive?);
+        long.then_some(Why::FailureRate { failures, calls, learnt: None })
     }
 }
 
@@ -105,6 +124,11 @@ impl CallWindow {
         self.epoch = epoch;
         self.ring.clear();
         self.noted = 0;
+    }
+
+    /// Calls since it started, as far as they have been looked at.
+    pub(super) fn counted(&self) -> u64 {
+        self.ring.pushed()
     }
 
     pub(super) fn figures(&mut self, cells: &WindowCells) -> Figures {
@@ -131,7 +155,7 @@ mod tests {
     use super::*;
 
     fn limits(minimum_calls: u64, failure_rate: u64, slow_call_rate: Option<u64>) -> Limits {
-        Limits { minimum_calls, failure_rate, slow_call_rate }
+        Limits { minimum_calls, failure_rate, slow_call_rate, adaptive: None }
     }
 
     #[test]

@@ -19,6 +19,10 @@ impl Ring {
         Self { size, pushed: 0, failed: Bits::new(size), slow: Bits::new(size) }
     }
 
+    pub(super) fn pushed(&self) -> u64 {
+        self.pushed
+    }
+
     pub(super) fn clear(&mut self) {
         self.pushed = 0;
         self.failed.clear_all();

@@ -36,11 +36,13 @@ pub(in crate::breaker) struct TimeWindow {
     buckets: [Bucket; BUCKETS],
     /// The last bucket that was looked at: it never goes back.
     latest: Tag,
+    /// The bucket of the last call that was noted, as long as it has not been taken.
+    noted: Option<Tag>,
 }
 
 impl TimeWindow {
     pub(in crate::breaker) fn new(grid: Grid) -> Self {
-        Self { grid, buckets: Default::default(), latest: first_tag(grid.epoch) }
+        Self { grid, buckets: Default::default(), latest: first_tag(grid.epoch), noted: None }
     }
 
     pub(in crate::breaker) fn restart(&mut self, grid: Grid) {
@@ -67,6 +69,19 @@ impl TimeWindow {
         )
     }
 
+    /// What the last bucket with calls held, once it is over. Every bucket with calls has one that
+    /// was noted, its first; so it is enough to ask before each is, and none is missed.
+    pub(in crate::breaker) fn take_finished(
+        &mut self,
+        cells: &WindowCells,
+        now: Nanos,
+    ) -> Option<Figures> {
+        let latest = self.latest(now);
+        let tag = self.noted.take_if(|tag| *tag < latest)?;
+        let noted = self.buckets[place(tag)].figures;
+        Some(Figures { calls: noted.calls + cells.sum(tag, tag), ..noted })
+    }
+
     pub(in crate::breaker) fn record(
         &mut self,
         cells: &WindowCells,
@@ -75,6 +90,7 @@ impl TimeWindow {
         slow: bool,
     ) -> Figures {
         let tag = self.latest(now);
+        self.noted = Some(tag);
         let bucket = &mut self.buckets[place(tag)];
         if bucket.tag != tag {
             *bucket = Bucket { tag, figures: Figures::default() };
