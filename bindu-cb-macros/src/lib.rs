@@ -75,6 +75,8 @@ use attribute::Attribute;
 /// | `recovery_multiplier`, `max_recovery_timeout`, `recovery_jitter` | at least 1.0, duration, 0.0 to 1.0 | how the wait grows when the circuit opens again |
 /// | `window` | `"100 calls"` or `"30s"` | a sliding window in place of failures in a row |
 /// | `failure_rate`, `slow_call_rate` | 1 to 100 | percent of the calls in the window that open the circuit |
+/// | `adaptive` | bool | the rate of failures that opens is learnt, in place of `failure_rate` |
+/// | `adaptive_min`, `adaptive_max` | 1 to 100 | bounds of that, in percent |
 /// | `minimum_calls` | at least 1 | calls that the window must hold first |
 /// | `slow_call` | duration | a call that takes longer is slow |
 /// | `count` | `"call"` or `"attempt"` | what is counted as one outcome |

@@ -103,6 +103,7 @@ fn check_settings(options: &Options, errors: &mut Errors) {
         let message = format!("`min_wait` ({shortest:?}) is longer than `max_wait` ({longest:?})");
         errors.push(Error::new_spanned(&min.expr, message));
     }
+    check_adaptive(options, errors);
     let Some(window) = options.setting("window") else {
         return;
     };
@@ -119,6 +120,35 @@ fn check_settings(options: &Options, errors: &mut Errors) {
         let message = "`failure_threshold` counts failures in a row, and `window` is given in \
                        place of that: leave one of them out";
         errors.push(Error::new(threshold.span, message));
+    }
+}
+
+/// A threshold that is learnt needs a window and its own bounds.
+fn check_adaptive(options: &Options, errors: &mut Errors) {
+    if let (Some(min), Some(max)) =
+        (options.setting("adaptive_min"), options.setting("adaptive_max"))
+        && let (Value::Integer(least), Value::Integer(most)) = (&min.value, &max.value)
+        && least > most
+    {
+        let message = format!("`adaptive_min` ({least}) is more than `adaptive_max` ({most})");
+        errors.push(Error::new_spanned(&min.expr, message));
+    }
+    let Some(adaptive) = options.setting("adaptive") else {
+        return;
+    };
+    if !matches!(adaptive.value, Value::Bool(true)) {
+        return;
+    }
+    if !options.given.contains(&"window") {
+        let message = "`adaptive` learns from a window, and none is given: add one, as in \
+                       `window = \"30s\"`";
+        errors.push(Error::new(adaptive.span, message));
+    }
+    if let Some(rate) = options.setting("failure_rate") {
+        let message = "`failure_rate` is fixed, and `adaptive` is given in place of that: leave \
+                       one of them out, and bound what is learnt by `adaptive_min` and \
+                       `adaptive_max`";
+        errors.push(Error::new(rate.span, message));
     }
 }
 

@@ -33,8 +33,15 @@ pub(crate) struct Opening {
 pub(crate) enum Why {
     FailuresInARow(u64),
     /// With the threshold in percent, if that is learnt.
-    FailureRate { failures: u64, calls: u64, learnt: Option<f64> },
-    SlowCallRate { slow: u64, calls: u64 },
+    FailureRate {
+        failures: u64,
+        calls: u64,
+        learnt: Option<f64>,
+    },
+    SlowCallRate {
+        slow: u64,
+        calls: u64,
+    },
     Probe,
 }
 

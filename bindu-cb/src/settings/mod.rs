@@ -216,8 +216,27 @@ impl Overrides {
                 ..Key::FailureThreshold.problem(threshold.to_string())
             });
         }
+        if let (Some(min), Some(max)) = (self.adaptive_min, self.adaptive_max) {
+            problems.extend(adaptive_min_above_max(min, max));
+        }
+        if let (Some(true), Some(rate)) = (self.adaptive, self.failure_rate) {
+            problems.push(rate_with_adaptive(rate));
+        }
         problems
     }
+}
+
+fn adaptive_min_above_max(min: u32, max: u32) -> Option<SettingProblem> {
+    let advice = format!("expected at most adaptive_max, which is {max}");
+    let problem = Key::AdaptiveMin.problem(min.to_string());
+    (min > max).then_some(SettingProblem { advice, ..problem })
+}
+
+fn rate_with_adaptive(rate: u32) -> SettingProblem {
+    let advice = "is fixed, and adaptive is given in place of that: bound what is learnt by \
+                  adaptive_min and adaptive_max"
+        .to_owned();
+    SettingProblem { advice, ..Key::FailureRate.problem(rate.to_string()) }
 }
 
 fn min_above_max(min: Duration, max: Duration) -> Option<SettingProblem> {
@@ -234,7 +253,8 @@ fn minimum_above_window(minimum: u32, window: Window) -> Option<SettingProblem> 
 }
 
 impl CircuitBreakerSettings {
-    /// Checks every value, and `minimum_calls` against the window.
+    /// Checks every value, `minimum_calls` against the window, and that `adaptive` has a window, no
+    /// `failure_rate` but the default beside it, and bounds in order.
     ///
     /// # Errors
     ///
@@ -243,6 +263,14 @@ impl CircuitBreakerSettings {
         let mut problems = problems(Self::KEYS, |key| self.value(key));
         if let (Some(minimum), Some(window)) = (self.minimum_calls, self.window) {
             problems.extend(minimum_above_window(minimum, window));
+        }
+        problems.extend(adaptive_min_above_max(self.adaptive_min, self.adaptive_max));
+        if self.adaptive && self.window.is_none() {
+            let advice = "learns from a window, and none is given".to_owned();
+            problems.push(SettingProblem { advice, ..Key::Adaptive.problem("true".to_owned()) });
+        }
+        if self.adaptive && self.failure_rate != Self::default().failure_rate {
+            problems.push(rate_with_adaptive(self.failure_rate));
         }
         SettingsError::check(problems)
     }
@@ -253,6 +281,7 @@ impl CircuitBreakerSettings {
             let value = self.value(*key);
             self.set(*key, key.clamp(value));
         }
+        self.adaptive_max = self.adaptive_max.max(self.adaptive_min);
         self
     }
 

@@ -127,6 +127,11 @@ impl Settings {
             settings.minimum_calls = Some(calls);
             adjusted.push(adjust(&mut ranked, Key::MinimumCalls, Key::Window));
         }
+        if settings.adaptive && rank(&ranked, Key::FailureRate) < rank(&ranked, Key::Adaptive) {
+            // Somebody closer to the operation wants this rate and no other.
+            settings.adaptive = false;
+            adjusted.push(adjust(&mut ranked, Key::Adaptive, Key::FailureRate));
+        }
         if settings.adaptive_min > settings.adaptive_max {
             if rank(&ranked, Key::AdaptiveMin) <= rank(&ranked, Key::AdaptiveMax) {
                 settings.adaptive_max = settings.adaptive_min;
@@ -272,16 +277,17 @@ fn set_source(ranked: &mut [(Key, Rank, Source)], key: Key, rank: Rank, source: 
     }
 }
 
-/// Notes that `weak` was moved to where `strong` is; returns the sentence for the log.
+/// Notes that `weak` was moved to where `strong` is, or off; returns the sentence for the log.
 fn adjust(ranked: &mut [(Key, Rank, Source)], weak: Key, strong: Key) -> String {
     let source_of =
         |key: Key| ranked.iter().find(|(k, ..)| *k == key).map(|(.., source)| source.to_string());
     let sentence = format!(
-        "{} ({}) contradicts {} ({}) and was set to the same",
+        "{} ({}) contradicts {} ({}) and was {}",
         weak.name(),
         source_of(weak).unwrap_or_default(),
         strong.name(),
         source_of(strong).unwrap_or_default(),
+        if weak == Key::Adaptive { "switched off" } else { "set to the same" },
     );
     let rank = rank(ranked, weak);
     set_source(ranked, weak, rank, Source::Adjusted(strong.name()));

@@ -50,6 +50,17 @@ async fn none() -> io::Result<()> {
     Ok(())
 }
 
+// Bounds that the environment may make use of, and a window whose rate it may let be learnt.
+#[retry_with_breaker(op = "windows:learns", window = "1m", adaptive = true, adaptive_min = RATE)]
+async fn learns() -> io::Result<()> {
+    Ok(())
+}
+
+#[with_circuit_breaker(op = "windows:bounds", adaptive_max = 30, adaptive = false, failure_rate = 2)]
+async fn bounds() -> io::Result<()> {
+    Ok(())
+}
+
 /// The window of the circuit, and the values of its other keys.
 fn in_force(op: &str) -> (String, [String; 4]) {
     let snapshot = get_circuit_breaker(op).snapshot();
@@ -73,6 +84,8 @@ async fn main() -> io::Result<()> {
     short().await?;
     one().await?;
     none().await?;
+    learns().await?;
+    bounds().await?;
     let calls = window(Window::Calls(100), ["60", "80", "100", "2s"]);
     assert_eq!(in_force("windows:calls"), calls);
     let time = window(Window::Time(Duration::from_secs(90)), ["25", "100", "1000", "1s 500ms"]);

@@ -7,8 +7,9 @@
 //!
 //! - A segment weighs as much as it has calls, and until [`FULL`] of them have been seen the
 //!   threshold is on its way down from the upper bound.
-//! - Bad times must not become normal. What lies above the threshold teaches nothing, and the
-//!   threshold stays below [`FLOORS`] times the *floor*, a slow mean that only falls.
+//! - Bad times must not become normal. What lies above the threshold teaches nothing, nor does what
+//!   comes between, and the threshold stays below [`FLOORS`] times the *floor*, a slow mean that
+//!   only falls.
 //! - A high rate is believed when it has lasted longer than a window, that is in [`RUN`] segments
 //!   (a run rule, as on a control chart: Western Electric 1956). A shorter burst cannot touch so
 //!   many. What reaches the upper bound in the window as a whole opens without that.
@@ -21,8 +22,9 @@ use super::Figures;
 type Rate = u64;
 const ALL: Rate = 1 << 24;
 
-/// As many mean deviations above the baseline are normal: RFC 6298's K.
-const DEVIATIONS: u64 = 4;
+/// As many mean deviations above the baseline are normal, 2.4 standard deviations if rates are
+/// spread as usual. RFC 6298 takes four, but has one sample to judge by, and here it takes a run.
+const DEVIATIONS: u64 = 3;
 /// Calls after which the mean has forgotten all but e^-1 of what was before.
 const MEMORY: u64 = 2_500;
 /// The same of the floor.
@@ -154,6 +156,8 @@ impl Adaptive {
             self.run = (self.run + 1).min(RUN);
         } else {
             self.run = self.run.saturating_sub(FALL);
+        }
+        if self.run == 0 {
             self.learn(calls, rate(failures, calls));
         }
     }
@@ -211,4 +215,160 @@ fn rate(failures: u64, calls: u64) -> Rate {
 
 fn reaches(failures: u64, calls: u64, threshold: Rate) -> bool {
     u128::from(failures) * u128::from(ALL) >= u128::from(threshold) * u128::from(calls)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const BOUNDS: Bounds = Bounds { min: 10, max: 50 };
+
+    fn threshold(adaptive: &Adaptive) -> f64 {
+        adaptive.learnt(BOUNDS).threshold
+    }
+
+    fn segment(calls: u64, failures: u64) -> Figures {
+        Figures { calls, failures, slow: 0 }
+    }
+
+    /// Has seen so many segments of a hundred calls with so many failures.
+    fn after(segments: u64, failures: u64) -> Adaptive {
+        let mut adaptive = Adaptive::default();
+        (0..segments).for_each(|_| adaptive.bucket(segment(100, failures), BOUNDS));
+        adaptive
+    }
+
+    #[test]
+    fn ten_calls_move_it_little_and_ten_thousand_fully() {
+        let mut adaptive = Adaptive::default();
+        assert!((threshold(&adaptive) - 50.0).abs() < 0.01);
+        adaptive.bucket(segment(10, 0), BOUNDS);
+        assert!((49.9..50.0).contains(&threshold(&adaptive)), "{adaptive:?}");
+        assert!((threshold(&after(50, 1)) - 30.0).abs() < 0.01, "half the way");
+        assert!((threshold(&after(100, 1)) - 10.0).abs() < 0.01);
+
+        let mut adaptive = after(100, 20);
+        let before = adaptive.baseline;
+        adaptive.bucket(segment(10, 0), BOUNDS);
+        assert!(percent(before - adaptive.baseline) < 0.1);
+        (0..100).for_each(|_| adaptive.bucket(segment(100, 2), BOUNDS));
+        assert!((2.0..2.5).contains(&percent(adaptive.baseline)), "{adaptive:?}");
+    }
+
+    #[test]
+    fn it_is_the_baseline_and_three_deviations() {
+        let mut adaptive = Adaptive::default();
+        for i in 0..400 {
+            adaptive.bucket(segment(100, if i % 2 == 0 { 5 } else { 11 }), BOUNDS);
+        }
+        let learnt = adaptive.learnt(BOUNDS);
+        assert!((7.8..8.2).contains(&learnt.baseline), "{learnt:?}");
+        assert!((2.9..3.2).contains(&learnt.deviation), "{learnt:?}");
+        let expected = learnt.baseline + 3.0 * learnt.deviation;
+        assert!((learnt.threshold - expected).abs() < 0.01, "{learnt:?}");
+    }
+
+    #[test]
+    fn less_than_a_window_touches_too_few_segments_and_more_than_one_is_an_outage() {
+        let window = segment(1_000, 300);
+        let mut adaptive = after(100, 1);
+        for _ in 0..11 {
+            adaptive.bucket(segment(100, 30), BOUNDS);
+            assert!(!adaptive.lasts(window, BOUNDS));
+        }
+        adaptive.bucket(segment(100, 30), BOUNDS);
+        assert!(adaptive.lasts(window, BOUNDS));
+        assert!(!adaptive.lasts(segment(1_000, 99), BOUNDS), "the window itself must be above");
+        adaptive.bucket(segment(100, 1), BOUNDS);
+        assert!(!adaptive.lasts(window, BOUNDS), "it is over");
+    }
+
+    #[test]
+    fn an_outage_teaches_nothing() {
+        let mut adaptive = after(200, 3);
+        let before = adaptive.learnt(BOUNDS);
+        (0..1_000).for_each(|_| adaptive.bucket(segment(100, 30), BOUNDS));
+        assert_eq!(format!("{:?}", adaptive.learnt(BOUNDS)), format!("{before:?}"));
+    }
+
+    #[test]
+    fn however_slowly_it_creeps_failing_does_not_become_normal() {
+        for (start, most) in [(50, 10.0), (800, 24.1)] {
+            let mut adaptive = Adaptive::default();
+            (0..10).for_each(|_| adaptive.bucket(segment(10_000, start), BOUNDS));
+            for failures in start..6_000 {
+                // A hundredth of a point in a hundred thousand calls.
+                (0..10).for_each(|_| adaptive.bucket(segment(10_000, failures), BOUNDS));
+                assert!(threshold(&adaptive) < most + 0.01, "{failures}: {adaptive:?}");
+            }
+            assert!(adaptive.lasts(segment(10_000, 6_000), BOUNDS));
+        }
+    }
+
+    #[test]
+    fn it_comes_down_again_when_the_operation_gets_better() {
+        let mut adaptive = after(200, 12);
+        (0..200).for_each(|_| adaptive.bucket(segment(100, 0), BOUNDS));
+        assert!((threshold(&adaptive) - 10.0).abs() < 0.01, "{adaptive:?}");
+    }
+
+    #[test]
+    fn a_start_of_the_window_keeps_what_was_learnt_and_not_what_is_going_on() {
+        let mut adaptive = after(100, 8);
+        let before = adaptive.learnt(BOUNDS);
+        (0..12).for_each(|_| adaptive.bucket(segment(100, 40), BOUNDS));
+        adaptive.bucket(segment(9, 9), BOUNDS);
+        adaptive.restart();
+        assert_eq!(format!("{:?}", adaptive.learnt(BOUNDS)), format!("{before:?}"));
+        assert_eq!((adaptive.run, adaptive.calls, adaptive.failures), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_move_is_told_from_a_percentage_point_on() {
+        let mut adaptive = Adaptive::default();
+        let mut told = Vec::new();
+        for _ in 0..200 {
+            adaptive.bucket(segment(100, 1), BOUNDS);
+            told.extend(adaptive.take_move(BOUNDS));
+        }
+        // It comes down by 0.4 points a segment.
+        assert_eq!(told.len(), 33, "{told:?}");
+        assert!(told.windows(2).all(|pair| pair[0] - pair[1] > 0.99), "{told:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn it_never_leaves_its_bounds(
+            (min, max) in (1..=100_u64).prop_flat_map(|max| (1..=max, Just(max))),
+            segments in proptest::collection::vec((0..100_000_u64, 0..=100_u64), 0..200),
+        ) {
+            let bounds = Bounds { min, max };
+            let mut adaptive = Adaptive::default();
+            for (calls, percent) in segments {
+                adaptive.bucket(segment(calls, calls * percent / 100), bounds);
+                let threshold = adaptive.threshold(bounds);
+                prop_assert!(ALL * min / 100 <= threshold && threshold <= ALL * max / 100);
+            }
+        }
+
+        #[test]
+        fn successes_by_the_number_are_successes_one_by_one(
+            window in 1..3_000_u32,
+            calls in proptest::collection::vec((0..3_000_u64, any::<bool>()), 0..60),
+        ) {
+            let [mut together, mut single] = [(); 2].map(|()| Adaptive::default());
+            let mut counted = 0;
+            for (successes, failed) in calls {
+                for _ in 0..successes {
+                    counted += 1;
+                    single.count(window, counted, false, BOUNDS);
+                }
+                counted += u64::from(failed);
+                single.count(window, counted, failed, BOUNDS);
+                together.count(window, counted, failed, BOUNDS);
+                prop_assert_eq!(&together, &single);
+            }
+        }
+    }
 }
