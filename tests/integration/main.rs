@@ -2,6 +2,7 @@
 
 mod support;
 
+mod adaptive;
 mod async_safety;
 mod cancellation;
 mod closed_to_open;
