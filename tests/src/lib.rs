@@ -5,3 +5,6 @@ pub struct Readme;
 
 #[doc = include_str!("../../docs/CIRCUIT_BREAKER.md")]
 pub struct Guide;
+
+#[doc = include_str!("../../docs/ADAPTIVE.md")]
+pub struct Adaptive;
