@@ -14,9 +14,9 @@ const TICKS_A_WINDOW: u64 = 50;
 const CALLS: Window = Window::Calls(1_000);
 const TIME: Window = Window::Time(Duration::from_secs(10));
 /// More than the ten thousand calls that the history needs to be believed in full.
-const HISTORY: u64 = 12 * TICKS_A_WINDOW;
+const HISTORY: u64 = 11 * TICKS_A_WINDOW;
 /// How long a circuit is given to open, or to open wrongly.
-const WATCHED: u64 = 12 * TICKS_A_WINDOW;
+const WATCHED: u64 = 9 * TICKS_A_WINDOW;
 
 /// Splitmix64.
 struct Dice(u64);

@@ -43,7 +43,7 @@ impl Fading {
 
     fn ask(&self) -> Result<u32, Failure> {
         let number = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
-        let fails = number % if number > Self::GOOD { 3 } else { 200 } == 0;
+        let fails = number.is_multiple_of(if number > Self::GOOD { 3 } else { 200 });
         if fails { Err(Failure::Refused(number)) } else { Ok(number) }
     }
 }

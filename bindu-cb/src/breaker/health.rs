@@ -90,9 +90,9 @@ impl Health {
         let Some(adaptive) = &mut self.adaptive else { return };
         let Some(bounds) = self.limits.and_then(|limits| limits.adaptive) else { return };
         match (&mut self.kind, self.shape) {
-            (Kind::Calls(window), Some(Window::Calls(calls))) => {
+            (Kind::Calls(window), Some(Window::Calls(size))) => {
                 window.figures(cells);
-                adaptive.count(calls, window.counted(), last_failed, bounds);
+                adaptive.count(size, window.counted(), last_failed, bounds);
             }
             (Kind::Time(window), _) => {
                 if let Some(bucket) = window.take_finished(cells, now) {
@@ -219,7 +219,7 @@ impl CircuitBreaker {
     }
 
     /// Outside the lock, since it is the user's code that logs.
-    pub(super) fn tell_move(&self, moved: Option<Move>) {
+    pub(super) fn tell_move(&self, moved: Option<&Move>) {
         let Some(Move { from, learnt }) = moved else { return };
         let log = || {
             tracing::debug!(

@@ -267,7 +267,7 @@ impl CircuitBreaker {
         let moved = cold.health.take_move();
         // Texts are made when the lock is free again.
         drop(cold);
-        self.tell_move(moved);
+        self.tell_move(moved.as_ref());
         Snapshot { settings: settings.values(), ..snapshot }
     }
 

@@ -214,7 +214,7 @@ impl CircuitBreaker {
             let _ = self.open(&mut cold, word, next, why, text, Cause::Local);
         }
         drop(cold);
-        self.tell_move(moved);
+        self.tell_move(moved.as_ref());
         if why.is_some() {
             self.announce();
         }
