@@ -55,7 +55,7 @@ const ON_CANCEL: Kind =
     Kind::Choice { ty: "OnCancel", variants: &[("ignore", "Ignore"), ("failure", "Failure")] };
 
 /// Every key, in the order in which they are listed to the user.
-pub(crate) static KEYS: [Key; 42] = [
+pub(crate) static KEYS: [Key; 41] = [
     key("op", Form::Op, Scope::All),
     setting("enabled", Kind::Bool, Scope::All),
     setting("dry_run", Kind::Bool, Scope::All),
@@ -77,7 +77,6 @@ pub(crate) static KEYS: [Key; 42] = [
     setting("adaptive_min", PERCENT, Scope::All),
     setting("adaptive_max", PERCENT, Scope::All),
     setting("ramp_up", Kind::Duration, Scope::All),
-    setting("max_keys", POSITIVE, Scope::All),
     setting("count", COUNT, Scope::All),
     setting("on_cancel", ON_CANCEL, Scope::All),
     setting("attempts", POSITIVE, Scope::Retry),

@@ -79,6 +79,7 @@ use attribute::Attribute;
 /// | `adaptive_min`, `adaptive_max` | 1 to 100 | bounds of that, in percent |
 /// | `minimum_calls` | at least 1 | calls that the window must hold first |
 /// | `slow_call` | duration | a call that takes longer is slow |
+/// | `ramp_up` | duration | closed again, the calls that are let through rise over this time |
 /// | `count` | `"call"` or `"attempt"` | what is counted as one outcome |
 /// | `on_cancel` | `"ignore"` or `"failure"` | what a dropped call counts as |
 /// | `attempts` | at least 1 | runs of the body, the first included |
@@ -87,6 +88,9 @@ use attribute::Attribute;
 /// | `jitter` | 0.0 to 1.0 | how far the wait is drawn at random |
 /// | `deadline` | duration | no wait is begun that would end after it |
 /// | `timeout` | duration | limit of one attempt |
+/// | `retry_budget` | 0.0 to 1.0 | part of the operation's calls that may be retried |
+/// | `retry_budget_reserve` | whole number | retries that the budget gives in any 10 s |
+/// | `nested` | `"once"` or `"multiply"` | what it does inside a further attempt of another loop |
 /// | `retry_if` | `Fn(&E) -> bool` | which errors are retried |
 /// | `record_if` | `Fn(&E) -> bool` | which errors are failures of the operation |
 /// | `fail_if` | `Fn(&T) -> bool` | which `Ok` values are failures |
