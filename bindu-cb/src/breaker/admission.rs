@@ -251,10 +251,13 @@ impl CircuitBreaker {
 /// chance, and cheaper.
 fn spread(word: Word, left: Nanos, n: u64) -> Nanos {
     const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
-    let (least, most) = if word.is_ramping_up() { (0, left) } else { (left, left / 10) };
-    let part = u128::from(n.wrapping_mul(GOLDEN)) * u128::from(most);
-    // No more than `most`.
-    least.saturating_add(u64::try_from(part >> 64).unwrap_or(most))
+    let part = n.wrapping_mul(GOLDEN);
+    // The part is cut to a tenth before the time is known, and not the time after it: the clock is
+    // what a rejection waits for, and this is done meanwhile.
+    let (least, part) = if word.is_ramping_up() { (0, part) } else { (left, part / 10) };
+    let more = u128::from(part) * u128::from(left) >> 64;
+    // Less than what is left.
+    least.saturating_add(u64::try_from(more).unwrap_or(left))
 }
 
 /// The rejection of a loop that may not go on.
