@@ -182,7 +182,7 @@ impl CircuitBreaker {
         }
         let source = Source::Code("CircuitBreaker::new".to_owned());
         let settings =
-            Resolved::from_one_source(settings.clamped(), CircuitBreakerSettings::KEYS, &source);
+            Resolved::from_one_source(settings.clamped(), CircuitBreakerSettings::KEYS, source);
         Self::with_listeners(name, settings, Arc::default())
     }
 

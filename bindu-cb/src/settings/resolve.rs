@@ -94,9 +94,17 @@ impl Given {
 #[derive(Clone, Debug)]
 pub(crate) struct Resolved<S> {
     pub(crate) settings: S,
-    sources: Vec<(Key, Source)>,
+    sources: Sources,
     /// Values that contradicted a stronger one and gave way.
     pub(crate) adjusted: Vec<String>,
+}
+
+/// Which value comes from where.
+#[derive(Clone, Debug)]
+enum Sources {
+    Each(Vec<(Key, Source)>),
+    /// All from one. A circuit of its own would hold the same text for each of its keys.
+    One(&'static [Key], Source),
 }
 
 /// How strong a source is; smaller is stronger.
@@ -294,26 +302,26 @@ fn adjust(ranked: &mut [(Key, Rank, Source)], weak: Key, strong: Key) -> String 
     sentence
 }
 
-fn sources(ranked: Vec<(Key, Rank, Source)>) -> Vec<(Key, Source)> {
-    ranked.into_iter().map(|(key, _, source)| (key, source)).collect()
+fn sources(ranked: Vec<(Key, Rank, Source)>) -> Sources {
+    Sources::Each(ranked.into_iter().map(|(key, _, source)| (key, source)).collect())
 }
 
 impl<S> Resolved<S> {
     /// Values that were handed over as they are, all from one source.
-    pub(crate) fn from_one_source(settings: S, keys: &[Key], source: &Source) -> Self {
-        let sources = keys.iter().map(|key| (*key, source.clone())).collect();
-        Self { settings, sources, adjusted: Vec::new() }
+    pub(crate) fn from_one_source(settings: S, keys: &'static [Key], source: Source) -> Self {
+        Self { settings, sources: Sources::One(keys, source), adjusted: Vec::new() }
     }
 
     fn list(&self, value: impl Fn(Key) -> Value) -> Vec<SettingValue> {
-        self.sources
-            .iter()
-            .map(|(key, source)| SettingValue {
-                key: key.name(),
-                value: value(*key).to_string(),
-                source: source.clone(),
-            })
-            .collect()
+        let setting = |key: Key, source: &Source| SettingValue {
+            key: key.name(),
+            value: value(key).to_string(),
+            source: source.clone(),
+        };
+        match &self.sources {
+            Sources::Each(sources) => sources.iter().map(|(key, of)| setting(*key, of)).collect(),
+            Sources::One(keys, source) => keys.iter().map(|key| setting(*key, source)).collect(),
+        }
     }
 }
 
