@@ -255,7 +255,7 @@ fn spread(word: Word, left: Nanos, n: u64) -> Nanos {
     // The part is cut to a tenth before the time is known, and not the time after it: the clock is
     // what a rejection waits for, and this is done meanwhile.
     let (least, part) = if word.is_ramping_up() { (0, part) } else { (left, part / 10) };
-    let more = u128::from(part) * u128::from(left) >> 64;
+    let more = (u128::from(part) * u128::from(left)) >> 64;
     // Less than what is left.
     least.saturating_add(u64::try_from(more).unwrap_or(left))
 }
