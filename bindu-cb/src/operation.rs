@@ -141,14 +141,7 @@ where
         if let Some(open) = call.rejection() {
             return Err(open.into());
         }
-        // Two awaits, because the one with a limit costs as much as the rest of the call.
-        let mut attempt = pin!(f());
-        let ended = if call.is_limited() {
-            call.within(attempt.as_mut()).await
-        } else {
-            Ok(call.attempt(attempt.as_mut()).await)
-        };
-        let delay = match ended {
+        let delay = match call.within(pin!(f()).as_mut()).await {
             Err(timeout) => match call.timed_out(&timeout) {
                 Some(delay) => delay,
                 None => return Err(CallError::Timeout(timeout)),

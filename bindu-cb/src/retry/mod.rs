@@ -119,12 +119,6 @@ impl<'a> Call<'a> {
         Some(self.core.circuit.open_error(opening, retry_after))
     }
 
-    /// Whether an attempt has a time limit.
-    #[inline]
-    pub(crate) fn is_limited(&self) -> bool {
-        self.core.timeout_nanos() != NO_TIMEOUT
-    }
-
     /// Whether the attempt that runs is a second or later one, of a loop that keeps inner loops from
     /// multiplying it.
     #[inline]
@@ -248,17 +242,15 @@ impl<'a> Call<'a> {
     }
 
     /// Takes a retry from the operation's budget, where there is one.
-    fn within_budget(&mut self) -> bool {
-        let mode = self.mode;
-        let trouble = self.trouble();
+    fn within_budget(&self) -> bool {
+        let Some(trouble) = self.trouble.as_deref() else { return true };
         let Some(ratio) = trouble.settings.retry_budget else { return true };
-        let counted = match (mode.enabled(), mode.per_attempt()) {
+        let counted = match (self.mode.enabled(), self.mode.per_attempt()) {
             (true, true) => Counted::Attempts,
             (true, false) => Counted::Calls,
             (false, _) if trouble.attempts > 1 => Counted::Before,
             (false, _) => Counted::NotYet,
         };
-        let Some(trouble) = &*self.trouble else { return true };
         self.core.budget.take(ratio, &trouble.settings, &self.core.circuit, counted)
     }
 
