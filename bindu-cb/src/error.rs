@@ -143,20 +143,21 @@ pub struct OpenCause {
     pub(crate) opening: OpeningId,
 }
 
-/// Which opening of its circuit, and of what kind: a generation with the reason above it.
+/// Which opening of its circuit, and of what kind: a generation with the reason above it. Never zero,
+/// whatever the generation: that would be no rejection.
 #[derive(Clone, Copy)]
 pub(crate) struct OpeningId(u64);
 
 impl OpeningId {
-    const REASON_SHIFT: u32 = 60;
+    const REASON_SHIFT: u32 = 59;
 
     /// The generation is less wide than what is left to it.
     pub(crate) fn new(generation: u64, reason: OpenReason) -> Self {
         let reason = match reason {
-            OpenReason::Failures => 0,
-            OpenReason::ProbeFailed => 1,
-            OpenReason::Forced => 2,
-            OpenReason::RampUp => 3,
+            OpenReason::Failures => 1,
+            OpenReason::ProbeFailed => 2,
+            OpenReason::Forced => 3,
+            OpenReason::RampUp => 4,
         };
         Self(generation | reason << Self::REASON_SHIFT)
     }
@@ -171,15 +172,15 @@ impl OpeningId {
         Self(id)
     }
 
-    fn generation(self) -> u64 {
+    pub(crate) fn generation(self) -> u64 {
         self.0 & ((1 << Self::REASON_SHIFT) - 1)
     }
 
-    fn reason(self) -> OpenReason {
+    pub(crate) fn reason(self) -> OpenReason {
         match self.0 >> Self::REASON_SHIFT {
-            0 => OpenReason::Failures,
-            1 => OpenReason::ProbeFailed,
-            2 => OpenReason::Forced,
+            1 => OpenReason::Failures,
+            2 => OpenReason::ProbeFailed,
+            3 => OpenReason::Forced,
             _ => OpenReason::RampUp,
         }
     }

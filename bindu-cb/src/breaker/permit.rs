@@ -263,6 +263,22 @@ mod tests {
     }
 
     #[test]
+    fn a_rejection_is_one_in_every_generation_and_for_every_reason() {
+        use crate::error::OpenReason::{Failures, Forced, ProbeFailed, RampUp};
+        let last = Word::from_bits(u64::MAX).generation().as_u64();
+        for generation in [0, 1, last] {
+            for reason in [Failures, ProbeFailed, Forced, RampUp] {
+                let opening = OpeningId::new(generation, reason);
+                let rejected = Admission::rejected(opening, 7);
+                assert!(rejected.ticket().is_none() && rejected.began().is_none());
+                let (told, retry_after) = rejected.rejection().expect("a rejection");
+                assert_eq!((told.generation(), told.reason()), (generation, reason));
+                assert_eq!(retry_after, 7);
+            }
+        }
+    }
+
+    #[test]
     fn leases_wrap_within_their_bits() {
         assert_eq!(LeaseId((1 << LeaseId::BITS) - 1).next(), LeaseId(0));
     }
