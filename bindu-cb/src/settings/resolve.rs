@@ -141,13 +141,9 @@ impl Settings {
             adjusted.push(adjust(&mut ranked, Key::Adaptive, Key::FailureRate));
         }
         if settings.adaptive_min > settings.adaptive_max {
-            if rank(&ranked, Key::AdaptiveMin) <= rank(&ranked, Key::AdaptiveMax) {
-                settings.adaptive_max = settings.adaptive_min;
-                adjusted.push(adjust(&mut ranked, Key::AdaptiveMax, Key::AdaptiveMin));
-            } else {
-                settings.adaptive_min = settings.adaptive_max;
-                adjusted.push(adjust(&mut ranked, Key::AdaptiveMin, Key::AdaptiveMax));
-            }
+            let (min, max) = (&mut settings.adaptive_min, &mut settings.adaptive_max);
+            let keys = (Key::AdaptiveMin, Key::AdaptiveMax);
+            adjusted.push(clamp_to_stronger(&mut ranked, keys, min, max));
         }
         Resolved { settings, sources: sources(ranked), adjusted }
     }
@@ -177,13 +173,8 @@ impl Settings {
         }
         let mut adjusted = Vec::new();
         if settings.min_wait > settings.max_wait {
-            if rank(&ranked, Key::MinWait) <= rank(&ranked, Key::MaxWait) {
-                settings.max_wait = settings.min_wait;
-                adjusted.push(adjust(&mut ranked, Key::MaxWait, Key::MinWait));
-            } else {
-                settings.min_wait = settings.max_wait;
-                adjusted.push(adjust(&mut ranked, Key::MinWait, Key::MaxWait));
-            }
+            let (min, max) = (&mut settings.min_wait, &mut settings.max_wait);
+            adjusted.push(clamp_to_stronger(&mut ranked, (Key::MinWait, Key::MaxWait), min, max));
         }
         Resolved { settings, sources: sources(ranked), adjusted }
     }
@@ -282,6 +273,22 @@ fn rank(ranked: &[(Key, Rank, Source)], key: Key) -> Rank {
 fn set_source(ranked: &mut [(Key, Rank, Source)], key: Key, rank: Rank, source: Source) {
     if let Some(entry) = ranked.iter_mut().find(|(k, ..)| *k == key) {
         *entry = (key, rank, source);
+    }
+}
+
+/// Of two bounds that are the wrong way round, moves the one from the weaker source to the other.
+fn clamp_to_stronger<T: Copy>(
+    ranked: &mut [(Key, Rank, Source)],
+    (low, high): (Key, Key),
+    min: &mut T,
+    max: &mut T,
+) -> String {
+    if rank(ranked, low) <= rank(ranked, high) {
+        *max = *min;
+        adjust(ranked, high, low)
+    } else {
+        *min = *max;
+        adjust(ranked, low, high)
     }
 }
 
