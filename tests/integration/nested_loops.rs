@@ -102,8 +102,7 @@ async fn either_loop_can_ask_for_the_product() {
 async fn a_spawned_task_is_a_root_of_its_own() {
     let _cb = isolate();
     let service = down();
-    let tasks = tokio::task::LocalSet::new();
-    tasks.run_until(spawning(service)).await.unwrap_err();
+    spawning(service).await.unwrap_err();
     assert_eq!(service.asked(), 9);
 }
 
@@ -129,46 +128,39 @@ async fn a_breaker_in_between_and_a_time_limit_change_nothing() {
     assert_eq!((between.asked(), timed.asked()), (5, 5));
 }
 
+fn three_attempts(name: &str) -> Operation {
+    let operation = Operation::builder(name).attempts(3).min_wait(millis(1));
+    operation.max_wait(secs(1)).build().expect("all in range")
+}
+
 #[tokio::test(start_paused = true)]
 async fn operations_for_closures_are_loops_like_any_other() {
     let _cb = isolate();
     let service = down();
-    let operation = Operation::builder("closure").attempts(3).min_wait(millis(1));
-    let operation = operation.max_wait(secs(1)).build().unwrap();
-    operation.call(|| inner(service)).await.unwrap_err();
+    three_attempts("closure").call(|| inner(service)).await.unwrap_err();
     assert_eq!(service.asked(), 3 + 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_mark_goes_with_the_attempt_also_by_a_panic() {
     let _cb = isolate();
-    let service = down();
-    let operation = Operation::builder("panics").attempts(3).min_wait(millis(1));
-    let operation = operation.max_wait(secs(1)).build().unwrap();
-    let mut attempts = 0;
-    let call = operation.call(|| {
-        attempts += 1;
-        let panics = attempts == 2;
-        async move {
-            assert!(!panics, "the second attempt panics");
-            Err::<(), _>("down")
-        }
-    });
-    let call = std::panic::AssertUnwindSafe(call);
-    let panicked = tokio::task::LocalSet::new();
-    let caught = panicked.run_until(async {
-        let mut call = std::pin::pin!(call);
-        std::future::poll_fn(|cx| {
-            let poll = std::panic::AssertUnwindSafe(|| call.as_mut().poll(cx));
-            match std::panic::catch_unwind(poll) {
-                Ok(std::task::Poll::Pending) => std::task::Poll::Pending,
-                Ok(std::task::Poll::Ready(_)) => std::task::Poll::Ready(false),
-                Err(_) => std::task::Poll::Ready(true),
+    let operation = three_attempts("panics");
+    // On this thread, as all tasks of this runtime.
+    let task = tokio::spawn(async move {
+        let mut attempts = 0;
+        let call = operation.call(|| {
+            attempts += 1;
+            let panics = attempts == 2;
+            async move {
+                assert!(!panics, "the second attempt panics");
+                Err::<(), _>("down")
             }
-        })
-        .await
+        });
+        call.await
     });
-    assert!(caught.await, "it panics");
+    assert!(task.await.unwrap_err().is_panic());
+
+    let service = down();
     inner(service).await.unwrap_err();
     assert_eq!(service.asked(), 3, "no loop repeats any more");
 }

@@ -1,7 +1,7 @@
 //! C1: retries are a small part of an operation's calls, also while everything fails.
 
 use bindu_cb::testing::isolate;
-use bindu_cb::{Operation, retry_with_breaker};
+use bindu_cb::{Count, Operation, OperationBuilder, retry_with_breaker};
 use tokio::time::advance;
 use tracing::Level;
 
@@ -29,6 +29,17 @@ async fn with_a_reserve_of_two(service: &Service) -> Result<u32, Failure> {
     service.ask()
 }
 
+/// Without waits between the attempts, and a circuit that nothing here opens.
+fn budgeted(name: &str, attempts: u32, ratio: f64, reserve: u32) -> OperationBuilder {
+    Operation::builder(name)
+        .attempts(attempts)
+        .min_wait(secs(0))
+        .max_wait(secs(0))
+        .failure_threshold(65_535)
+        .retry_budget(ratio)
+        .retry_budget_reserve(reserve)
+}
+
 /// `calls` calls of a service that is down, at a thousand a second: how many attempts it gets.
 async fn outage<F: Future>(calls: u32, call: impl Fn() -> F) {
     for _ in 0..calls {
@@ -54,15 +65,7 @@ async fn in_an_outage_the_load_is_little_more_than_the_calls() {
 async fn with_the_breaker_on_the_budget_is_that_of_the_calls_it_has_counted() {
     let cb = isolate();
     cb.enabled(true);
-    let operation = Operation::builder("counted")
-        .attempts(2)
-        .min_wait(secs(0))
-        .max_wait(secs(0))
-        .failure_threshold(65_535)
-        .retry_budget(0.1)
-        .retry_budget_reserve(0)
-        .build()
-        .unwrap();
+    let operation = budgeted("counted", 2, 0.1, 0).build().unwrap();
     for _ in 0..100 {
         operation.call(|| async { Ok::<_, &str>(()) }).await.unwrap();
     }
@@ -78,16 +81,7 @@ async fn with_the_breaker_on_the_budget_is_that_of_the_calls_it_has_counted() {
 async fn attempts_that_are_counted_singly_earn_nothing_for_being_retries() {
     let cb = isolate();
     cb.enabled(true);
-    let operation = Operation::builder("attempts")
-        .attempts(5)
-        .min_wait(secs(0))
-        .max_wait(secs(0))
-        .failure_threshold(65_535)
-        .count(bindu_cb::Count::Attempt)
-        .retry_budget(1.0)
-        .retry_budget_reserve(0)
-        .build()
-        .unwrap();
+    let operation = budgeted("attempts", 5, 1.0, 0).count(Count::Attempt).build().unwrap();
     for _ in 0..10 {
         operation.call(|| async { Ok::<_, &str>(()) }).await.unwrap();
     }
@@ -114,14 +108,7 @@ async fn a_quiet_operation_has_its_reserve_and_gets_it_again() {
 #[tokio::test(start_paused = true)]
 async fn no_more_than_a_thousand_are_saved() {
     let _cb = isolate();
-    let operation = Operation::builder("rich")
-        .attempts(u32::MAX)
-        .min_wait(secs(0))
-        .max_wait(secs(0))
-        .retry_budget(0.0)
-        .retry_budget_reserve(100)
-        .build()
-        .unwrap();
+    let operation = budgeted("rich", u32::MAX, 0.0, 100).build().unwrap();
     let down = || async { Err::<(), _>("down") };
     operation.call(down).await.unwrap_err();
     assert_eq!(snapshot_of("rich").retry_budget.unwrap().granted, 100);
@@ -156,10 +143,7 @@ async fn the_loop_returns_its_own_error_and_says_so_once_a_second() {
 #[tokio::test(start_paused = true)]
 async fn functions_of_one_operation_share_its_budget() {
     let _cb = isolate();
-    let build = || {
-        let operation = Operation::builder("shared-budget").attempts(5).retry_budget(0.0);
-        operation.min_wait(secs(0)).max_wait(secs(0)).retry_budget_reserve(4).build().unwrap()
-    };
+    let build = || budgeted("shared-budget", 5, 0.0, 4).build().unwrap();
     let (one, other) = (build(), build());
     let down = || async { Err::<(), _>("down") };
     one.call(down).await.unwrap_err();
