@@ -25,12 +25,14 @@ struct Repeating {
 }
 
 impl Repeating {
+    #[cold]
     fn mark() -> Self {
         Self { before: REPEATING.replace(true) }
     }
 }
 
 impl Drop for Repeating {
+    #[cold]
     fn drop(&mut self) {
         REPEATING.set(self.before);
     }
@@ -55,18 +57,8 @@ impl<F: Future> Future for Attempt<'_, F> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        if self.repeating {
-            return poll_marked(self.attempt.as_mut(), cx);
-        }
+        // One place for both cases: it is where the user's code is expanded.
+        let _mark = self.repeating.then(Repeating::mark);
         self.attempt.as_mut().poll(cx)
     }
-}
-
-/// Apart and without the future's type, so that the path of a first attempt stays as short as if
-/// there were no other.
-#[cold]
-#[inline(never)]
-fn poll_marked<T>(attempt: Pin<&mut dyn Future<Output = T>>, cx: &mut Context<'_>) -> Poll<T> {
-    let _mark = Repeating::mark();
-    attempt.poll(cx)
 }
