@@ -35,13 +35,11 @@ pub(crate) use ours;
 //         let __open = loop {
 //             if let Some(__open) = p::Call::rejection(&__call) { break __open; }
 //             let __delay = {
-//                 let __r: Result<(), StoreError> = {
-//                     let mut __attempt = pin!(async {
-//                         if false { return p::never::<Result<(), StoreError>>(); }
-//                         { self.put(row).await }
-//                     });
-//                     p::Call::attempt(&__call, Pin::as_mut(&mut __attempt)).await
-//                 };
+//                 let __r: Result<(), StoreError> = p::Call::attempt(&__call, pin!(async {
+//                     if false { return p::never::<Result<(), StoreError>>(); }
+//                     { self.put(row).await }
+//                 }))
+//                 .await;
 //                 let __retry = match __tag.split(&__r) {
 //                     Ok(__v) => p::success(&mut __call),
 //                     Err(__e) => p::Call::failed(
@@ -198,12 +196,7 @@ impl<'a> Expansion<'a> {
         });
         if !self.gives("timeout") {
             let attempt = if self.model.which.retries() {
-                ours!({
-                    let mut __attempt = ::core::pin::pin!(#block);
-                    let __attempt = ::core::pin::Pin::as_mut(&mut __attempt);
-                    let __ended = #p::Call::attempt(&__call, __attempt).await;
-                    __ended
-                })
+                ours!(#p::Call::attempt(&__call, ::core::pin::pin!(#block)).await)
             } else {
                 ours!(#block.await)
             };

@@ -73,17 +73,16 @@ fn the_expansion_of_a_plain_function() {
                     break __open;
                 }
                 let __delay = {
-                    let __r: Result<(), StoreError> = {
-                        let mut __attempt = ::core::pin::pin!(async {
+                    let __r: Result<(), StoreError> = ::bindu_cb::__private::Call::attempt(
+                        &__call,
+                        ::core::pin::pin!(async {
                             if false {
                                 return ::bindu_cb::__private::never::<Result<(), StoreError>>();
                             }
                             { self.put(row).await }
-                        });
-                        let __attempt = ::core::pin::Pin::as_mut(&mut __attempt);
-                        let __ended = ::bindu_cb::__private::Call::attempt(&__call, __attempt).await;
-                        __ended
-                    };
+                        })
+                    )
+                    .await;
                     let __retry = match __tag.split(&__r) {
                         ::core::result::Result::Ok(__v) => ::bindu_cb::__private::success(&mut __call),
                         ::core::result::Result::Err(__e) => ::bindu_cb::__private::Call::failed(
