@@ -117,6 +117,33 @@ async fn a_success_allocates_nothing_after_the_first_call() {
     assert_eq!(get_circuit_breaker("allocations:off").snapshot().calls.success, 0);
 }
 
+#[retry_with_breaker(op = "allocations:class", enabled = true, class = |_| "any")]
+async fn with_classes(n: u32) -> Result<u32, CircuitBreakerOpenError> {
+    yield_now().await;
+    Ok(n)
+}
+
+#[retry_with_breaker(
+    op = "allocations:class", enabled = true, class = |_| "any", attempts = 1, failure_threshold = 2
+)]
+async fn fails() -> io::Result<u32> {
+    Err(io::ErrorKind::TimedOut.into())
+}
+
+#[tokio::test(start_paused = true)]
+async fn nor_does_one_whose_errors_have_classes_while_all_are_at_rest() {
+    assert!(fails().await.is_err());
+    with_classes(1).await.unwrap();
+    assert_eq!(allocations(async || with_classes(1).await.unwrap()).await, 0);
+    let class = get_circuit_breaker("allocations:class/any");
+    assert_eq!(class.snapshot().calls.success, 1, "the others were not told to it");
+
+    assert!(fails().await.is_err());
+    assert!(fails().await.is_err());
+    assert_eq!(class.state(), CircuitState::Open);
+    assert_eq!(allocations(async || assert!(with_classes(1).await.is_err())).await, 0);
+}
+
 #[tokio::test]
 async fn a_success_without_an_attribute_allocates_nothing_either() {
     let circuit = CircuitBreaker::new("allocations", CircuitBreakerSettings::default());
@@ -235,6 +262,7 @@ async fn the_future_of_a_guarded_function_is_at_most_256_bytes_larger() {
                 on_open = |open| Err(open.into())
             )]),
         ),
+        ("classes", growths!([retry_with_breaker(op = "sizes", class = |_| "any")])),
     ] {
         assert!(growths.iter().all(|growth| *growth <= 256), "{attribute}: {growths:?}");
     }

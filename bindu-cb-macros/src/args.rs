@@ -51,6 +51,7 @@ pub(crate) struct Hooks {
     pub(crate) record_if: Option<Expr>,
     pub(crate) fail_if: Option<Expr>,
     pub(crate) retry_after: Option<Expr>,
+    pub(crate) class: Option<Expr>,
     pub(crate) on_open: Option<Expr>,
     pub(crate) on_timeout: Option<Expr>,
 }

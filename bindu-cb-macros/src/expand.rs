@@ -115,38 +115,67 @@ impl<'a> Expansion<'a> {
     /// The call is a variable of its own, not part of a result that is matched on: a reference into
     /// that would be kept across every await, and the future would be larger and slower by it.
     fn retry(&self) -> TokenStream {
-        let (p, site, on_open) = (&self.p, site::name(), self.on_open());
+        let (call, enter, on_open) = (self.call(), self.enter(), self.on_open());
         let attempt = self.attempt(&self.or_return());
         ours! {
-            let mut __call = #p::Site::enter(&#site);
+            #enter
             let __open = loop {
-                if let ::core::option::Option::Some(__open) = #p::Call::rejection(&__call) {
+                if let ::core::option::Option::Some(__open) = #call::rejection(&__call) {
                     break __open;
                 }
                 let __delay = #attempt;
-                #p::Call::wait(&mut __call, __delay).await;
+                #call::wait(&mut __call, __delay).await;
             };
             #on_open
         }
     }
 
+    /// `let mut __call = …;`
+    fn enter(&self) -> TokenStream {
+        let (p, call, site) = (&self.p, self.call(), site::name());
+        if self.model.hooks.class.is_none() {
+            return ours!(let mut __call = #p::Site::enter(&#site););
+        }
+        ours! {
+            let mut __call = #call::new(#p::Site::enter(&#site));
+            #call::begin(&mut __call);
+        }
+    }
+
     /// The delay before the next attempt, or the end.
     fn or_return(&self) -> After {
-        let (p, seen, on_timeout) = (&self.p, self.seen(), self.on_timeout());
-        let success = ours!(#p::success(&mut __call));
+        let (p, call, seen) = (&self.p, self.call(), self.seen());
+        let (on_timeout, class_of_result) = (self.on_timeout(), self.class_of_result());
+        let success = if class_of_result.is_some() {
+            ours!(#call::succeeded(&mut __call))
+        } else {
+            ours!(#p::success(&mut __call))
+        };
         After {
             ok: match self.is_failure() {
                 Some(is_failure) => {
-                    ours!(if #is_failure { #p::Call::failed_value(&mut __call) } else { #success })
+                    ours!(if #is_failure { #call::failed_value(&mut __call) } else { #success })
                 }
                 None => success,
             },
-            err: ours!(#p::Call::failed(&mut __call, #seen)),
-            timed_out: ours! {
-                match #p::Call::timed_out(&mut __call, &__t) {
-                    ::core::option::Option::Some(__delay) => __delay,
-                    ::core::option::Option::None => return #on_timeout,
-                }
+            err: ours!(#call::failed(&mut __call, #seen)),
+            timed_out: match class_of_result {
+                None => ours! {
+                    match #p::Call::timed_out(&mut __call, &__t) {
+                        ::core::option::Option::Some(__delay) => __delay,
+                        ::core::option::Option::None => return #on_timeout,
+                    }
+                },
+                // It is the error that has a class: it is made before it is known to be the last.
+                Some(class) => ours! {{
+                    let __timeout = ::core::clone::Clone::clone(&__t);
+                    let __r = #on_timeout;
+                    let __retry = #call::timed_out(&mut __call, &__timeout, #class);
+                    match __retry {
+                        ::core::option::Option::Some(__delay) => __delay,
+                        ::core::option::Option::None => return __r,
+                    }
+                }},
             },
             then: |retry| {
                 ours! {
@@ -161,23 +190,31 @@ impl<'a> Expansion<'a> {
     }
 
     fn once(&self) -> TokenStream {
-        let (p, site, on_open) = (&self.p, site::name(), self.on_open());
+        let (call, enter, on_open) = (self.call(), self.enter(), self.on_open());
         let (seen, on_timeout) = (self.seen(), self.on_timeout());
-        let success = ours!(#p::Call::success(&mut __call));
+        let success = ours!(#call::success(&mut __call));
         let attempt = self.attempt(&After {
             ok: match self.is_failure() {
                 Some(is_failure) => {
-                    ours!(if #is_failure { #p::Call::ended_value(&mut __call) } else { #success })
+                    ours!(if #is_failure { #call::ended_value(&mut __call) } else { #success })
                 }
                 None => success,
             },
-            err: ours!(#p::Call::ended(&mut __call, #seen)),
-            timed_out: ours!({ #p::Call::ended_timed_out(&mut __call, &__t); #on_timeout }),
+            err: ours!(#call::ended(&mut __call, #seen)),
+            timed_out: match self.class_of_result() {
+                None => ours!({ #call::ended_timed_out(&mut __call, &__t); #on_timeout }),
+                Some(class) => ours! {{
+                    let __timeout = ::core::clone::Clone::clone(&__t);
+                    let __r = #on_timeout;
+                    #call::ended_timed_out(&mut __call, &__timeout, #class);
+                    __r
+                }},
+            },
             then: |told| ours!(#told __r),
         });
         ours! {
-            let mut __call = #p::Site::enter(&#site);
-            match #p::Call::rejection(&__call) {
+            #enter
+            match #call::rejection(&__call) {
                 ::core::option::Option::Some(__open) => { #on_open }
                 ::core::option::Option::None => #attempt,
             }
@@ -187,7 +224,7 @@ impl<'a> Expansion<'a> {
     /// Runs the user's block and looks at what it came to. Nothing of the result outlives this
     /// expression: an error that is not `Send` would be held across the wait that follows.
     fn attempt(&self, After { ok, err, timed_out, then }: &After) -> TokenStream {
-        let (p, block, ty) = (&self.p, self.block(), &self.model.ret.ty);
+        let (call, block, ty) = (self.call(), self.block(), &self.model.ret.ty);
         let judged = then(ours! {
             match __tag.split(&__r) {
                 ::core::result::Result::Ok(__v) => #ok,
@@ -196,7 +233,7 @@ impl<'a> Expansion<'a> {
         });
         if !self.gives("timeout") {
             let attempt = if self.model.which.retries() {
-                ours!(#p::Call::attempt(&__call, ::core::pin::pin!(#block)).await)
+                ours!(#call::attempt(&__call, ::core::pin::pin!(#block)).await)
             } else {
                 ours!(#block.await)
             };
@@ -207,7 +244,7 @@ impl<'a> Expansion<'a> {
             match {
                 let mut __attempt = ::core::pin::pin!(#block);
                 let __attempt = ::core::pin::Pin::as_mut(&mut __attempt);
-                let __ended = #p::Call::within(&__call, __attempt).await;
+                let __ended = #call::within(&__call, __attempt).await;
                 __ended
             } {
                 ::core::result::Result::Ok(__r) => { #judged }

@@ -24,7 +24,31 @@ impl Expansion<'_> {
         let retry_if = ask(&hooks.retry_if, "retry_if", "ask");
         let record_if = ask(&hooks.record_if, "record_if", "ask");
         let retry_after = ask(&hooks.retry_after, "retry_after", "ask_after");
-        ours!(#p::probe(__e).__bindu_cb_judged().__bindu_cb_seen() #retry_if #record_if #retry_after)
+        let class = ask(&hooks.class, "class", "ask_class");
+        ours! {
+            #p::probe(__e).__bindu_cb_judged().__bindu_cb_seen()
+            #retry_if #record_if #retry_after #class
+        }
+    }
+
+    /// The type of the call's bookkeeping.
+    pub(crate) fn call(&self) -> TokenStream {
+        let p = &self.p;
+        if self.model.hooks.class.is_some() { ours!(#p::ClassedCall) } else { ours!(#p::Call) }
+    }
+
+    /// The class of the error behind `__r`, if errors have classes: a further argument.
+    pub(crate) fn class_of_result(&self) -> Option<TokenStream> {
+        self.model.hooks.class.as_ref().map(|hook| {
+            let span = hook.span();
+            let (p, hook) = (self.private(span), self.renamed(hook));
+            quote_spanned! {at(span)=>
+                match __tag.split(&__r) {
+                    ::core::result::Result::Ok(_) => "",
+                    ::core::result::Result::Err(__e) => #p::ask_class(__e, #hook),
+                }
+            }
+        })
     }
 
     /// Whether the value behind `__v` is a failure, if the attribute says so of any.

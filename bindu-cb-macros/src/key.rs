@@ -55,7 +55,7 @@ const ON_CANCEL: Kind =
     Kind::Choice { ty: "OnCancel", variants: &[("ignore", "Ignore"), ("failure", "Failure")] };
 
 /// Every key, in the order in which they are listed to the user.
-pub(crate) static KEYS: [Key; 41] = [
+pub(crate) static KEYS: [Key; 42] = [
     key("op", Form::Op, Scope::All),
     setting("enabled", Kind::Bool, Scope::All),
     setting("dry_run", Kind::Bool, Scope::All),
@@ -93,6 +93,7 @@ pub(crate) static KEYS: [Key; 41] = [
     key("record_if", Form::Hook(|hooks| &mut hooks.record_if), Scope::All),
     key("fail_if", Form::Hook(|hooks| &mut hooks.fail_if), Scope::All),
     key("retry_after", Form::Hook(|hooks| &mut hooks.retry_after), Scope::Retry),
+    key("class", Form::Hook(|hooks| &mut hooks.class), Scope::All),
     key("on_open", Form::Hook(|hooks| &mut hooks.on_open), Scope::All),
     key("on_timeout", Form::Hook(|hooks| &mut hooks.on_timeout), Scope::All),
     key("clone", Form::Names, Scope::Retry),

@@ -95,6 +95,7 @@ use attribute::Attribute;
 /// | `record_if` | `Fn(&E) -> bool` | which errors are failures of the operation |
 /// | `fail_if` | `Fn(&T) -> bool` | which `Ok` values are failures |
 /// | `retry_after` | `Fn(&E) -> Option<Duration>` | a wait that the error asks for |
+/// | `class` | `Fn(&E) -> &'static str` | failures of each class count in a circuit of their own |
 /// | `on_open` | `FnOnce(CircuitBreakerOpenError) -> Result<T, E>`, may be async | what is returned when the circuit is open |
 /// | `on_timeout` | `Fn(AttemptTimeoutError) -> E` | the error of an attempt that has timed out |
 /// | `clone(a, b)` | names of arguments | these are cloned for each attempt |

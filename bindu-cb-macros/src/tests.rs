@@ -120,7 +120,7 @@ fn nothing_is_allowed() {
         let args = if which.retries() {
             quote!(op = OP, timeout = 1, retry_if = f, on_open = async |o| g(o), clone(key))
         } else {
-            quote!(op = OP, timeout = 1, record_if = f, on_open = |o| g(o))
+            quote!(op = OP, timeout = 1, record_if = f, class = c, on_open = |o| g(o))
         };
         let text = expand(which, args, load()).to_string();
         assert!(!text.contains("allow") && !text.contains("compile_error"), "{text}");

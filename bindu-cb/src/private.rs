@@ -8,7 +8,7 @@ mod tag;
 pub use crate::error::{AttemptTimeoutError, CircuitBreakerOpenError};
 pub use crate::operation::Preset;
 pub use crate::retry::seen::Seen;
-pub use crate::retry::{Call, Delay};
+pub use crate::retry::{Call, ClassedCall, Delay};
 pub use crate::settings::{Count, Nested, OnCancel, Window};
 pub use probe::probe;
 pub use site::Site;
@@ -26,6 +26,11 @@ pub fn ask<V>(value: &V, predicate: impl Fn(&V) -> bool) -> bool {
 /// Asks how long to wait after an error.
 pub fn ask_after<E>(error: &E, after: impl Fn(&E) -> Option<Duration>) -> Option<Duration> {
     after(error)
+}
+
+/// Asks for the class of an error.
+pub fn ask_class<E>(error: &E, class: impl Fn(&E) -> &'static str) -> &'static str {
+    class(error)
 }
 
 /// An attempt that needs no other one after it.

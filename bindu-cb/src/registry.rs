@@ -7,7 +7,7 @@ use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
-use crate::breaker::{CircuitBreaker, Snapshot};
+use crate::breaker::{CircuitBreaker, MOST_CLASSES, OTHER_CLASS, Snapshot};
 use crate::event::{Listener, Listeners, Subscription};
 use crate::name::Name;
 use crate::operation::{Core, Origin, Preset};
@@ -216,15 +216,49 @@ impl Inner {
             let settings = self.ensure_settings(state, notices);
             let entry = self.entry(state, name, notices);
             entry.note_derived(&origin, notices);
+            let shared = entry.shared();
             if entry.merge(&origin.given, notices) {
                 entry.apply(&settings, notices);
+                state.apply_to_classes_of(name, &settings, notices);
             }
-            let shared = entry.shared();
+            let entry = self.entry(state, name, notices);
             let core = Arc::new(Core::new(shared, origin, Arc::downgrade(self), &settings));
             notices.extend(warnings(name, &core.adjusted()));
             entry.functions.retain(|function| function.strong_count() > 0);
             entry.functions.push(Arc::downgrade(&core));
             core
+        })
+    }
+
+    /// The circuit of a class of an operation's errors. An ordinary one but for what it has from
+    /// its operation: the attributes' settings, and calls that ask both.
+    pub(crate) fn circuit_of_class(
+        &self,
+        operation: &Arc<CircuitBreaker>,
+        label: &'static str,
+    ) -> Arc<CircuitBreaker> {
+        self.write(|state, notices| {
+            // Another call may have come first.
+            if let Some(class) = operation.class(label) {
+                return Arc::clone(class);
+            }
+            let settings = self.ensure_settings(state, notices);
+            let op = operation.name();
+            let is_one_too_many = operation.has_most_classes();
+            let label = if is_one_too_many { OTHER_CLASS } else { label };
+            if is_one_too_many {
+                notices.push(Notice::Warning(format!(
+                    "the errors of {op:?} have more than {MOST_CLASSES} classes: all further ones \
+                     count as \"{OTHER_CLASS}\""
+                )));
+            }
+            let given = state.entries.get(op).map(|entry| entry.given.clone()).unwrap_or_default();
+            let entry = self.entry(state, &format!("{op}/{label}"), notices);
+            entry.class_of = Some(op);
+            entry.given = given;
+            entry.apply(&settings, notices);
+            operation.adopt(label, &entry.circuit);
+            Arc::clone(&entry.circuit)
         })
     }
 
@@ -249,6 +283,7 @@ impl Inner {
                 given: Vec::new(),
                 functions: Vec::new(),
                 derived_in: None,
+                class_of: None,
             }
         })
     }

@@ -5,6 +5,7 @@ mod support;
 mod adaptive;
 mod async_safety;
 mod cancellation;
+mod classes;
 mod closed_to_open;
 mod config_loading;
 mod disabled_mode;

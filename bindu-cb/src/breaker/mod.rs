@@ -12,6 +12,7 @@
 //! after it: see [`CircuitBreaker::deadline`].
 
 mod admission;
+mod classes;
 mod counters;
 mod health;
 mod leases;
@@ -44,6 +45,8 @@ use crate::error::{CallError, CircuitBreakerOpenError};
 use crate::event::{Cause, Listeners};
 use crate::name::Name;
 use crate::settings::{CircuitBreakerSettings, Count, OnCancel, Resolved, Source};
+use classes::Family;
+pub(crate) use classes::{MOST_CLASSES, OTHER_CLASS};
 pub use counters::CallCounts;
 use counters::Counters;
 pub(crate) use counters::Outcome;
@@ -60,20 +63,22 @@ use word::Word;
 
 /// Switches that a call reads once, when it begins.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Mode(u32);
+pub(crate) struct Mode(u64);
 
 impl Mode {
-    const ENABLED: u32 = 1;
-    const DRY_RUN: u32 = 1 << 1;
-    const PER_ATTEMPT: u32 = 1 << 2;
-    const CANCEL_IS_FAILURE: u32 = 1 << 3;
+    const ENABLED: u64 = 1;
+    const DRY_RUN: u64 = 1 << 1;
+    const PER_ATTEMPT: u64 = 1 << 2;
+    const CANCEL_IS_FAILURE: u64 = 1 << 3;
     /// A time from which on a call is slow is set: calls must know when they began.
-    const TIMED: u32 = 1 << 4;
+    const TIMED: u64 = 1 << 4;
     /// That the circuit is off has been noted (rule S5), and need not be noted again.
-    const OFF_AND_NOTED: u32 = 1 << 5;
+    const OFF_AND_NOTED: u64 = 1 << 5;
+    /// From here up: how the classes of the operation's errors stand. See [`classes`].
+    const CLASSES: u64 = u64::MAX << 15;
 
     fn of(settings: &CircuitBreakerSettings) -> Self {
-        let bit = |on: bool, bit: u32| if on { bit } else { 0 };
+        let bit = |on: bool, bit: u64| if on { bit } else { 0 };
         Self(
             bit(settings.enabled, Self::ENABLED)
                 | bit(settings.dry_run, Self::DRY_RUN)
@@ -98,7 +103,8 @@ impl Mode {
 
     /// What was read when the call began, but for what each attempt may begin with anew.
     pub(crate) fn for_attempt(self, now: Self) -> Self {
-        Self(self.0 & !Self::TIMED | now.0 & Self::TIMED)
+        let anew = Self::TIMED | Self::CLASSES;
+        Self(self.0 & !anew | now.0 & anew)
     }
 
     pub(crate) fn dry_run(self) -> bool {
@@ -142,6 +148,7 @@ pub struct CircuitBreaker {
     epoch: Instant,
     changed: Notify,
     listeners: Arc<Listeners>,
+    family: Family,
     cold: Mutex<Cold>,
 }
 
@@ -149,7 +156,7 @@ pub struct CircuitBreaker {
 #[repr(align(128))]
 struct Gate {
     word: AtomicU64,
-    mode: AtomicU32,
+    mode: AtomicU64,
     failure_threshold: AtomicU32,
     /// A call that takes longer is slow; the maximum where none is.
     slow_call: AtomicU64,
@@ -195,7 +202,7 @@ impl CircuitBreaker {
         let circuit = Self {
             gate: Gate {
                 word: AtomicU64::new(Word::NEW.bits()),
-                mode: AtomicU32::new(Mode::of(&settings.settings).0),
+                mode: AtomicU64::new(Mode::of(&settings.settings).0),
                 failure_threshold: AtomicU32::new(settings.settings.failure_threshold),
                 slow_call: AtomicU64::new(NEVER),
                 measure: Measure::default(),
@@ -211,6 +218,7 @@ impl CircuitBreaker {
             epoch: Instant::now(),
             changed: Notify::new(),
             listeners,
+            family: Family::default(),
             cold: Mutex::new(Cold {
                 settings: Arc::new(settings),
                 since: 0,
@@ -333,6 +341,7 @@ impl CircuitBreaker {
 
     fn set_by_hand(&self, state: CircuitState) {
         let now = self.now();
+        let _leaving = self.leave_rest();
         let mut cold = self.cold();
         self.start_measuring(&mut cold);
         let (before, after) = self.change(|word| Some(transition::manual(word, state)));
@@ -353,10 +362,11 @@ impl CircuitBreaker {
 
     /// New settings; the state stays. They are in force for everything that begins afterwards.
     pub(crate) fn apply(&self, settings: Resolved<CircuitBreakerSettings>) {
+        let _leaving = self.leave_rest();
         let mut cold = self.cold();
         let inner = &settings.settings;
         // Relaxed, all three: settings and a hint, not messages.
-        self.gate.mode.store(Mode::of(inner).0, Ordering::Relaxed);
+        self.set_mode(Mode::of(inner));
         self.gate.failure_threshold.store(inner.failure_threshold, Ordering::Relaxed);
         let full_until = cold.leases.full_until(inner.effective_half_open_permits());
         self.gate.full_until.store(full_until, Ordering::Relaxed);
@@ -410,8 +420,11 @@ impl CircuitBreaker {
         self.gate
             .word
             .compare_exchange(from.bits(), to.bits(), Ordering::AcqRel, Ordering::Acquire)
-            .map(|_| ())
-            .map_err(Word::from_bits)
+            .map_err(Word::from_bits)?;
+        if from.generation() != to.generation() {
+            self.note_generation();
+        }
+        Ok(())
     }
 
     /// Moves the word, under the lock: only a count in closed state can come in between.

@@ -246,6 +246,69 @@ fn figures_read_beside_outcomes_are_those_of_some_order() {
     });
 }
 
+/// A circuit with one class, at rest, that opens at the first failure.
+fn operation_and_class() -> [std::sync::Arc<CircuitBreaker>; 2] {
+    let [operation, class] = [(); 2]
+        .map(|()| std::sync::Arc::new(CircuitBreaker::new("model", failing_at(1).enabled(true))));
+    operation.adopt("class", &class);
+    operation.rest_if_quiet();
+    assert!(!operation.mode().has_classes_awake());
+    [operation, class]
+}
+
+#[test]
+fn a_class_that_has_left_its_rest_is_known_to_be_awake() {
+    model("rest_at_any_time", || {
+        let [operation, class] = operation_and_class();
+        let ticket = admit(&class).unwrap();
+        let fails = {
+            let class = std::sync::Arc::clone(&class);
+            thread::spawn(move || settle(&class, ticket, Outcome::Failure))
+        };
+        let quiet = {
+            let operation = std::sync::Arc::clone(&operation);
+            thread::spawn(move || operation.rest_if_quiet())
+        };
+        let looks = {
+            let (operation, class) = (std::sync::Arc::clone(&operation), class);
+            thread::spawn(move || {
+                let is_at_rest = class.is_at_rest();
+                assert!(is_at_rest || operation.mode().has_classes_awake());
+            })
+        };
+        [fails, quiet, looks].into_iter().for_each(|actor| actor.join().unwrap());
+        assert!(operation.mode().has_classes_awake());
+    });
+}
+
+#[test]
+fn a_call_that_held_nothing_has_the_permit_of_when_it_began() {
+    model("change_before_the_call", || {
+        let [operation, class] = operation_and_class();
+        let ticket = admit(&class).unwrap();
+        let changes = {
+            let (operation, class) =
+                (std::sync::Arc::clone(&operation), std::sync::Arc::clone(&class));
+            thread::spawn(move || {
+                settle(&class, ticket, Outcome::Failure);
+                class.reset();
+                operation.rest_if_quiet();
+            })
+        };
+        let calls = thread::spawn(move || {
+            let then = operation.mode();
+            if then.has_classes_awake() {
+                return;
+            }
+            // Of one class the count is the generation; and none comes again.
+            let generation = class.ticket_since(then).generation();
+            let of_then = generation.as_u64() == then.changes();
+            assert!(of_then || generation != class.word().generation());
+        });
+        [changes, calls].into_iter().for_each(|actor| actor.join().unwrap());
+    });
+}
+
 #[test]
 fn a_bucket_that_is_given_up_is_read_whole_or_not_at_all() {
     model("no_nobody", || {

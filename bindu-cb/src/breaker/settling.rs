@@ -106,6 +106,7 @@ impl CircuitBreaker {
             return self.count_in_window(ticket, Outcome::Failure, text);
         }
         let early = sync::mutated("failures_without_the_lock").then(|| self.word());
+        let _leaving = self.leave_rest();
         let mut cold = self.cold();
         let mut word = early.unwrap_or_else(|| self.word());
         loop {

@@ -42,6 +42,11 @@ impl Generation {
     fn next(self) -> Self {
         Self((self.0 + 1) & GENERATION_MASK)
     }
+
+    /// One that is past, for what belongs to none that is in force.
+    pub(crate) fn another(self) -> Self {
+        Self(self.0.wrapping_sub(1) & GENERATION_MASK)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -128,6 +128,14 @@ impl Core {
         *self.policy.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
     }
 
+    /// The circuit of a class of errors, made if it is new. `None` if its registry is gone.
+    pub(crate) fn class(&self, label: &'static str) -> Option<Arc<CircuitBreaker>> {
+        match self.circuit.class(label) {
+            Some(class) => Some(Arc::clone(class)),
+            None => Some(self.registry.upgrade()?.circuit_of_class(&self.circuit, label)),
+        }
+    }
+
     pub(crate) fn policy(&self) -> Arc<Policy> {
         Arc::clone(&self.policy.lock().unwrap_or_else(PoisonError::into_inner))
     }

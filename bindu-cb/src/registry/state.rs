@@ -26,6 +26,8 @@ pub(super) struct Entry {
     pub(super) functions: Vec<Weak<Core>>,
     /// The module whose function first had this name made from its own.
     pub(super) derived_in: Option<&'static str>,
+    /// The operation of whose errors this is a class.
+    pub(super) class_of: Option<&'static str>,
 }
 
 /// What is to be logged when the lock is free: a subscriber may call back.
@@ -51,6 +53,20 @@ impl State {
             }
         }
         self.settings = Some(settings);
+    }
+
+    /// What an operation's attributes give is given to the classes of its errors, too.
+    pub(super) fn apply_to_classes_of(
+        &mut self,
+        op: &str,
+        settings: &Settings,
+        notices: &mut Vec<Notice>,
+    ) {
+        let Some(given) = self.entries.get(op).map(|entry| entry.given.clone()) else { return };
+        for entry in self.entries.values_mut().filter(|entry| entry.class_of == Some(op)) {
+            entry.given.clone_from(&given);
+            entry.apply(settings, notices);
+        }
     }
 
     /// Whether this operation and another one read the same variables.

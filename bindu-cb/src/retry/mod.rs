@@ -2,6 +2,7 @@
 //! turn the wheel; what happens at each turn is here.
 
 mod budget;
+mod class;
 mod nested;
 pub(crate) mod schedule;
 pub(crate) mod seen;
@@ -27,11 +28,15 @@ use crate::settings::{Nested, RetrySettings};
 pub(crate) use budget::Budget;
 use budget::Counted;
 pub use budget::RetryBudgetSnapshot;
+pub use class::ClassedCall;
 use nested::Attempt;
 use schedule::Schedule;
 use seen::{Seen, Text};
 use verdict::{Judgement, Recorded, Retry, Verdict};
 use wait::{Waiting, wait_or_hear};
+
+const FAILED_VALUE: Text<'_> = Text::Static("the value that was returned counts as a failure");
+const DROPPED_AFTER_FAILURE: Text<'_> = Text::Static("the call was dropped after a failed attempt");
 
 /// Whose call it is. A site's operation lives as long as the program, unless a test has isolated
 /// its thread: with `test-util` a call owns its share.
@@ -168,8 +173,7 @@ impl<'a> Call<'a> {
 
     /// An attempt has returned a value that means a failure.
     pub fn failed_value(&mut self) -> Option<Delay> {
-        let text = Text::Static("the value that was returned counts as a failure");
-        self.after_attempt(Verdict::Transient.into(), text)
+        self.after_attempt(Verdict::Transient.into(), FAILED_VALUE)
     }
 
     /// An attempt has run into its time limit.
@@ -184,8 +188,7 @@ impl<'a> Call<'a> {
 
     /// As [`failed_value`](Self::failed_value), for a function without a loop.
     pub fn ended_value(&mut self) {
-        let text = Text::Static("the value that was returned counts as a failure");
-        self.record(Recorded::Failure, text);
+        self.record(Recorded::Failure, FAILED_VALUE);
     }
 
     /// As [`timed_out`](Self::timed_out), for a function without a loop.
@@ -363,7 +366,7 @@ impl Call<'_> {
         self.admission = Admission::NOT_ASKED;
         let failed = trouble.is_some_and(|trouble| trouble.failed);
         if failed && !std::thread::panicking() {
-            let text = || Some("the call was dropped after a failed attempt".to_owned());
+            let text = || DROPPED_AFTER_FAILURE.make();
             self.core.circuit.settle(ticket, Outcome::Failure, &text);
         } else {
             self.core.circuit.abandon(ticket);

@@ -54,12 +54,13 @@ pub struct Seen<'e> {
     pub keys: Keys,
 }
 
-/// The answers of `retry_if`, `record_if` and `retry_after`, where they were given.
+/// The answers of `retry_if`, `record_if`, `retry_after` and `class`, where they were given.
 #[derive(Clone, Copy, Default)]
 pub struct Keys {
     retry: Option<bool>,
     record: Option<bool>,
     after: Option<After>,
+    class: &'static str,
 }
 
 /// An answer of `retry_after`.
@@ -71,7 +72,7 @@ enum After {
 
 impl Keys {
     /// None was given.
-    pub const NONE: Self = Self { retry: None, record: None, after: None };
+    pub const NONE: Self = Self { retry: None, record: None, after: None, class: "" };
 }
 
 impl Seen<'_> {
@@ -94,6 +95,18 @@ impl Seen<'_> {
     pub fn retry_after(mut self, after: Option<Duration>) -> Self {
         self.keys.after = Some(after.map_or(After::Scheduled, After::Exactly));
         self
+    }
+
+    /// The answer of `class`.
+    #[must_use]
+    pub fn class(mut self, class: &'static str) -> Self {
+        self.keys.class = class;
+        self
+    }
+
+    /// The class of the error; empty where it has none.
+    pub(super) fn class_of_error(&self) -> &'static str {
+        self.keys.class
     }
 
     /// Rule V1: an inner rejection first, then what the type is by itself, then the keys, each

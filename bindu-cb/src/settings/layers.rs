@@ -116,7 +116,7 @@ impl Settings {
         self.kinds.entry(kind.to_owned()).or_default()
     }
 
-    /// The level of one operation.
+    /// The level of one operation, or of one class of its errors: `"storage/timeout"`.
     pub fn operation(&mut self, op: &str) -> &mut Overrides {
         self.operations.entry(op.to_owned()).or_default()
     }

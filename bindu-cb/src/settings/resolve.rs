@@ -217,12 +217,18 @@ impl Settings {
         };
         // The kill switch: for `enabled` the environment beats the attribute at every level.
         let kill_switch = |scope: &str| if key == Key::Enabled { env(scope) } else { None };
-        let sources: [&dyn Fn() -> Option<(Value, Source)>; 10] = [
+        let operations = || names.operations.iter();
+        let sources: [&dyn Fn() -> Option<(Value, Source)>; 12] = [
             &test,
             &|| env(&names.op_scope),
+            &|| operations().find_map(|(_, scope)| kill_switch(scope)),
             &|| kill_switch(&names.kind_scope),
             &|| kill_switch(""),
             &|| code(Level::Operation(names.op)),
+            &|| {
+                operations()
+                    .find_map(|(op, scope)| env(scope).or_else(|| code(Level::Operation(op))))
+            },
             &attribute,
             &|| env(&names.kind_scope),
             &|| code(Level::Kind(names.kind)),
@@ -249,6 +255,8 @@ impl fmt::Display for Level<'_> {
 /// An operation's name in the forms in which settings are looked up.
 struct Names<'a> {
     op: &'a str,
+    /// Of the circuit of a class of errors: its operation, and that as it stands in a variable.
+    operations: Vec<(&'a str, String)>,
     kind: &'a str,
     op_scope: String,
     kind_scope: String,
@@ -257,13 +265,16 @@ struct Names<'a> {
 impl<'a> Names<'a> {
     fn of(op: &'a str) -> Self {
         let kind = kind_of(op);
-        Self { op, kind, op_scope: mangle(op), kind_scope: mangle(kind) }
+        // A `/` may be part of either name: whatever has settings is meant, the longest first.
+        let operations =
+            op.rmatch_indices('/').map(|(end, _)| (&op[..end], mangle(&op[..end]))).collect();
+        Self { op, operations, kind, op_scope: mangle(op), kind_scope: mangle(kind) }
     }
 }
 
-/// The text before the first `:`; a name without one is its own kind.
+/// The text before the first `:`; a name without one is its own kind, and that of its classes.
 pub(crate) fn kind_of(op: &str) -> &str {
-    op.split_once(':').map_or(op, |(kind, _)| kind)
+    op.split([':', '/']).next().unwrap_or(op)
 }
 
 fn rank(ranked: &[(Key, Rank, Source)], key: Key) -> Rank {

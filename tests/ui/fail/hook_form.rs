@@ -15,6 +15,16 @@ async fn asynchronous() -> std::io::Result<u32> {
     Ok(1)
 }
 
+#[retry_storage_operation(class = "timeout")]
+async fn text_for_class() -> std::io::Result<u32> {
+    Ok(1)
+}
+
+#[retry_storage_operation(class = async |_| "timeout")]
+async fn asynchronous_class() -> std::io::Result<u32> {
+    Ok(1)
+}
+
 fn main() {
-    drop((text(), two_arguments(1), asynchronous()));
+    drop((text(), two_arguments(1), asynchronous(), text_for_class(), asynchronous_class()));
 }

@@ -50,12 +50,12 @@ impl Store {
     }
 }
 
-#[retry_with_breaker(op = "lints", retry_if = is_transient, timeout = 5)]
+#[retry_with_breaker(op = "lints", retry_if = is_transient, timeout = 5, class = class)]
 async fn expression(_unused: u32) -> io::Result<u32> {
     other().await
 }
 
-#[with_circuit_breaker(timeout = 5)]
+#[with_circuit_breaker(timeout = 5, class = class, fail_if = |n| *n == 0)]
 async fn other() -> io::Result<u32> {
     tokio::task::yield_now().await;
     Ok(1)
@@ -69,6 +69,10 @@ async fn backed_off(n: u32) -> Result<u32, backoff::Error<io::Error>> {
 
 fn is_transient(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::TimedOut
+}
+
+fn class(error: &io::Error) -> &'static str {
+    if is_transient(error) { "timeout" } else { "" }
 }
 
 #[tokio::main(flavor = "current_thread")]

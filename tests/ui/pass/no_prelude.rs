@@ -11,7 +11,7 @@ async fn bare(text: ::std::string::String, mut n: u32) -> Answer<u32> {
     ::std::result::Result::Ok(n)
 }
 
-#[::bindu_cb::with_circuit_breaker]
+#[::bindu_cb::with_circuit_breaker(timeout = 1, class = |_| "any")]
 async fn once(n: u32) -> Answer<u32> {
     ::std::result::Result::Ok(n)
 }
@@ -30,13 +30,17 @@ mod shadowed {
     trait Clone {}
     fn drop() {}
 
-    #[::bindu_cb::retry_storage_operation(timeout = "1s", retry_if = transient)]
+    #[::bindu_cb::retry_storage_operation(timeout = "1s", retry_if = transient, class = class)]
     pub(crate) async fn load(n: u32) -> super::Answer<u32> {
         ::std::result::Result::Ok(n)
     }
 
     fn transient(_: &::std::io::Error) -> bool {
         true
+    }
+
+    fn class(_: &::std::io::Error) -> &'static str {
+        "any"
     }
 }
 
