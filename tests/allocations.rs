@@ -12,12 +12,14 @@ use std::io;
 
 use bindu_cb::{
     CallError, CircuitBreaker, CircuitBreakerOpenError, CircuitBreakerSettings, CircuitState,
-    Operation, get_circuit_breaker, retry_with_breaker, with_circuit_breaker,
+    Operation, get_circuit_breaker, registry, retry_with_breaker, with_circuit_breaker,
 };
 use tokio::task::yield_now;
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+    /// What this thread holds, more or less: others may give back what it has allocated.
+    static BYTES: Cell<isize> = const { Cell::new(0) };
 }
 
 /// Counts by thread, so that tests may run side by side.
@@ -27,23 +29,27 @@ struct Counting;
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
+        hold(layout.size().cast_signed());
         // SAFETY: the caller's promises are those that are asked of us.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         count();
+        hold(layout.size().cast_signed());
         // SAFETY: as above.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         count();
+        hold(new_size.cast_signed() - layout.size().cast_signed());
         // SAFETY: as above.
         unsafe { System.realloc(ptr, layout, new_size) }
     }
 
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        hold(-layout.size().cast_signed());
         // SAFETY: as above.
         unsafe { System.dealloc(ptr, layout) }
     }
@@ -52,6 +58,10 @@ unsafe impl GlobalAlloc for Counting {
 fn count() {
     // While the thread ends there is nothing left to count for.
     let _ = ALLOCATIONS.try_with(|allocations| allocations.set(allocations.get() + 1));
+}
+
+fn hold(bytes: isize) {
+    let _ = BYTES.try_with(|held| held.set(held.get() + bytes));
 }
 
 #[global_allocator]
@@ -204,6 +214,68 @@ async fn a_rejection_allocates_nothing() {
 
     circuit.force_open();
     assert_eq!(allocations_of_rejections(&circuit).await, 0);
+}
+
+#[retry_with_breaker(op = "allocations:keyed", enabled = true, key = tenant)]
+async fn keyed(tenant: &str) -> io::Result<()> {
+    yield_now().await;
+    assert!(!tenant.is_empty());
+    Ok(())
+}
+
+#[with_circuit_breaker(
+    op = "allocations:keyed-number", enabled = true, key = format_args!("host-{tenant}")
+)]
+async fn keyed_by_number(tenant: u64) -> Result<(), CircuitBreakerOpenError> {
+    yield_now().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_call_of_a_known_key_allocates_nothing() {
+    for tenant in ["acme", "another.example"] {
+        assert_eq!(allocations(async || keyed(tenant).await.unwrap()).await, 0);
+    }
+    assert_eq!(allocations(async || keyed_by_number(u64::MAX).await.unwrap()).await, 0);
+    let acme = registry().get_keyed("allocations:keyed", "acme").unwrap();
+    assert_eq!(acme.snapshot().calls.success, 101);
+
+    let number =
+        registry().get_keyed("allocations:keyed-number", format_args!("host-{}", u64::MAX));
+    number.unwrap().force_open();
+    assert_eq!(allocations(async || keyed_by_number(u64::MAX).await.unwrap_err()).await, 0);
+}
+
+/// All there is: the circuit, its key, its place in the table of the operation and what the calling
+/// thread remembers.
+#[tokio::test]
+async fn a_key_costs_less_than_512_bytes() {
+    let operation = Operation::builder("allocations:keys").enabled(true).build().unwrap();
+    let call = async |n: u32| {
+        let tenant = format!("tenant-{n:05}.example");
+        operation.keyed(tenant).call(async || io::Result::Ok(())).await.unwrap();
+    };
+    call(0).await;
+    for keys in [1_000, 10_000] {
+        let before = BYTES.get();
+        for n in 1..keys {
+            call(n).await;
+        }
+        let held = BYTES.get() - before;
+        let there = registry().iter().filter(|circuit| circuit.name() == "allocations:keys");
+        let there = there.count().min(1_025) - 1;
+        if keys == 1_000 {
+            assert_eq!(there, 1_000);
+            let each = held / 999;
+            println!("{each} bytes a key");
+            assert!((1..512).contains(&each), "{each} bytes a key");
+        } else {
+            assert_eq!(there, 1_024);
+            // What was evicted is gone: no more than the other 24, and what threads remember.
+            println!("{held} bytes more after ten times as many");
+            assert!(held < 24 * 512 + 160 * 1_024, "{held}");
+        }
+    }
 }
 
 /// By how many bytes the attribute enlarges the future of a function.

@@ -35,9 +35,10 @@ mod group {
     pub(crate) const TIME: &str = "window of 30 s";
     pub(crate) const CALLS_SLOW: &str = "100 calls, slow_call";
     pub(crate) const TIME_SLOW: &str = "30 s, slow_call";
+    pub(crate) const KEYED: &str = "a circuit for each key";
 
-    pub(crate) const ALL: [&str; 10] =
-        [BARE, CLOSED, DISABLED, OPEN, RETRY, BOTH, CALLS, TIME, CALLS_SLOW, TIME_SLOW];
+    pub(crate) const ALL: [&str; 11] =
+        [BARE, CLOSED, DISABLED, OPEN, RETRY, BOTH, CALLS, TIME, CALLS_SLOW, TIME_SLOW, KEYED];
 }
 
 fn main() -> ExitCode {

@@ -91,6 +91,16 @@ async fn time_window_slow_call(n: u64) -> Result<u64, Error> {
     Ok(black_box(n))
 }
 
+#[with_circuit_breaker(op = "bench:keyed", enabled = true, key = tenant)]
+async fn keyed(tenant: &str, n: u64) -> Result<u64, Error> {
+    Ok(black_box(n))
+}
+
+#[with_circuit_breaker(op = "bench:keyed-number", enabled = true, key = tenant)]
+async fn keyed_by_number(tenant: u64, n: u64) -> Result<u64, Error> {
+    Ok(black_box(n))
+}
+
 const ATTRIBUTE: &str = "with_circuit_breaker";
 const LOOP: &str = "retry_with_breaker";
 const PERMIT: &str = "try_acquire + success";
@@ -175,6 +185,25 @@ impl Clone for OwnCircuit {
     }
 }
 
+/// Each clone, and so each thread, is another tenant.
+struct Tenant {
+    clones: Arc<AtomicUsize>,
+    name: String,
+}
+
+impl Tenant {
+    fn first() -> Self {
+        Self { clones: Arc::default(), name: "tenant-0.example".to_owned() }
+    }
+}
+
+impl Clone for Tenant {
+    fn clone(&self) -> Self {
+        let number = self.clones.fetch_add(1, Ordering::Relaxed) % 2;
+        Self { clones: Arc::clone(&self.clones), name: format!("tenant-{number}.example") }
+    }
+}
+
 pub(crate) fn cases() -> Vec<Case> {
     let calls = Window::Calls(100);
     let time = Window::Time(Duration::from_secs(30));
@@ -219,6 +248,17 @@ pub(crate) fn cases() -> Vec<Case> {
             ),
             case!(group::CALLS_SLOW, Ours, ATTRIBUTE, || (), |s, n| count_window_slow_call(n)),
             case!(group::TIME_SLOW, Ours, ATTRIBUTE, || (), |s, n| time_window_slow_call(n)),
+            case!(
+                group::KEYED,
+                Ours,
+                "key = a &str, another on each thread",
+                Tenant::first,
+                |s, n| { keyed(&s.name, n) }
+            ),
+            case!(group::KEYED, Ours, "key = a &str, the same on each thread", || (), |s, n| {
+                keyed("tenant.example", n)
+            }),
+            case!(group::KEYED, Ours, "key = a u64", || (), |s, n| keyed_by_number(7, n)),
         ],
     ]
     .into_iter()

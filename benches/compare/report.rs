@@ -201,6 +201,7 @@ pub(crate) fn targets(cases: &[Case], figures: &[Figures]) {
         (group::OPEN, 30.0),
         (group::CALLS, 10.0),
         (group::TIME, 45.0),
+        (group::KEYED, 60.0),
     ] {
         for (case, figure) in ours().filter(|(case, _)| case.group == group) {
             let over = figure.median(Mode::One) - bare;

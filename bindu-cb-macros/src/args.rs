@@ -23,6 +23,8 @@ pub(crate) struct Options {
     pub(crate) op: Option<Op>,
     pub(crate) settings: Vec<Setting>,
     pub(crate) hooks: Hooks,
+    /// What each call's circuit is chosen by.
+    pub(crate) key: Option<Expr>,
     pub(crate) clone: Vec<Ident>,
     pub(crate) runtime: Option<Path>,
     /// The keys, also of values that were wrong.
@@ -191,6 +193,7 @@ impl Parser<'_> {
                     self.options.settings.push(Setting { key, span: name.span(), value, expr });
                 }
             }
+            Form::Key => self.options.key = self.errors.check(circuit_key(expr)),
             Form::Names => {}
         }
         Ok(())
@@ -268,6 +271,22 @@ fn runtime(expr: &Expr) -> syn::Result<Path> {
             other,
             "`crate` takes a path, such as `crate::reexports::bindu_cb`",
         )),
+    }
+}
+
+fn circuit_key(expr: Expr) -> syn::Result<Expr> {
+    match bare(&expr) {
+        Expr::Lit(_) => Err(Error::new_spanned(
+            expr,
+            "`key` is an expression over the arguments, such as `key = tenant`: \
+             of a literal all calls have the same circuit",
+        )),
+        Expr::Closure(_) => Err(Error::new_spanned(
+            expr,
+            "`key` is an expression over the arguments, such as `key = request.host()`, \
+             and no closure",
+        )),
+        _ => Ok(expr),
     }
 }
 

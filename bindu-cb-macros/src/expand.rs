@@ -2,7 +2,7 @@
 
 use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use quote::{ToTokens as _, TokenStreamExt as _, quote, quote_spanned};
-use syn::Type;
+use syn::{Type, spanned::Spanned as _};
 
 use crate::{
     arguments::{Fresh, How, Source, Touch},
@@ -130,15 +130,28 @@ impl<'a> Expansion<'a> {
         }
     }
 
-    /// `let mut __call = …;`
+    /// Begins the call: of a function with a `key` behind the circuit of that, which the call holds
+    /// until it ends.
     fn enter(&self) -> TokenStream {
         let (p, call, site) = (&self.p, self.call(), site::name());
-        if self.model.hooks.class.is_none() {
-            return ours!(let mut __call = #p::Site::enter(&#site););
+        if self.model.hooks.class.is_some() {
+            return ours! {
+                let mut __call = #call::new(#p::Site::enter(&#site));
+                #call::begin(&mut __call);
+            };
         }
+        let Some(key) = &self.model.key else {
+            return ours!(let mut __call = #p::Site::enter(&#site););
+        };
+        let span = key.span();
+        let (shown, key) = (self.private(span), self.renamed(key));
+        let keyed = quote_spanned!(at(span)=> #shown::key(&(#key)).__bindu_cb_keyed(&#site));
         ours! {
-            let mut __call = #call::new(#p::Site::enter(&#site));
-            #call::begin(&mut __call);
+            let __keyed = {
+                use #p::KeyExt as _;
+                #keyed
+            };
+            let mut __call = #p::Keyed::enter(&__keyed);
         }
     }
 

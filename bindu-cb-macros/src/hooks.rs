@@ -124,7 +124,7 @@ impl Expansion<'_> {
     }
 
     /// `async_trait` has renamed `self` in the body, but knows nothing of the attribute.
-    fn renamed(&self, code: &impl ToTokens) -> TokenStream {
+    pub(crate) fn renamed(&self, code: &impl ToTokens) -> TokenStream {
         let tokens = code.to_token_stream();
         match &self.model.body.frame {
             Some(frame) if frame.shape == Shape::AsyncTrait => rename_self(tokens),

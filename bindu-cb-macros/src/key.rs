@@ -19,6 +19,8 @@ pub(crate) enum Form {
     Setting(Kind),
     /// A closure or the path of a function.
     Hook(fn(&mut Hooks) -> &mut Option<Expr>),
+    /// An expression over the arguments.
+    Key,
     /// The names of bindings, in parentheses.
     Names,
     /// Where the runtime crate is found.
@@ -55,7 +57,7 @@ const ON_CANCEL: Kind =
     Kind::Choice { ty: "OnCancel", variants: &[("ignore", "Ignore"), ("failure", "Failure")] };
 
 /// Every key, in the order in which they are listed to the user.
-pub(crate) static KEYS: [Key; 42] = [
+pub(crate) static KEYS: [Key; 44] = [
     key("op", Form::Op, Scope::All),
     setting("enabled", Kind::Bool, Scope::All),
     setting("dry_run", Kind::Bool, Scope::All),
@@ -77,6 +79,8 @@ pub(crate) static KEYS: [Key; 42] = [
     setting("adaptive_min", PERCENT, Scope::All),
     setting("adaptive_max", PERCENT, Scope::All),
     setting("ramp_up", Kind::Duration, Scope::All),
+    key("key", Form::Key, Scope::All),
+    setting("max_keys", POSITIVE, Scope::All),
     setting("count", COUNT, Scope::All),
     setting("on_cancel", ON_CANCEL, Scope::All),
     setting("attempts", POSITIVE, Scope::Retry),

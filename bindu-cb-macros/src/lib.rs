@@ -80,6 +80,8 @@ use attribute::Attribute;
 /// | `minimum_calls` | at least 1 | calls that the window must hold first |
 /// | `slow_call` | duration | a call that takes longer is slow |
 /// | `ramp_up` | duration | closed again, the calls that are let through rise over this time |
+/// | `key` | expression over the arguments that has a text: `AsRef<str>` or `Display` | each key has a circuit of its own under the operation |
+/// | `max_keys` | at least 1 | keys that have one at the same time |
 /// | `count` | `"call"` or `"attempt"` | what is counted as one outcome |
 /// | `on_cancel` | `"ignore"` or `"failure"` | what a dropped call counts as |
 /// | `attempts` | at least 1 | runs of the body, the first included |

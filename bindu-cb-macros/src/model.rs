@@ -2,7 +2,7 @@
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::ToTokens as _;
-use syn::{Error, ExprPath, GenericParam, Path, Signature, ext::IdentExt as _};
+use syn::{Error, Expr, ExprPath, GenericParam, Path, Signature, ext::IdentExt as _};
 
 use crate::{
     args::{self, Hooks, Op, Options, Setting},
@@ -27,6 +27,7 @@ pub(crate) struct Model {
     pub(crate) op: Name,
     pub(crate) settings: Vec<Setting>,
     pub(crate) hooks: Hooks,
+    pub(crate) key: Option<Expr>,
     pub(crate) arguments: Arguments,
     pub(crate) runtime: Option<Path>,
 }
@@ -68,9 +69,10 @@ impl Model {
         };
         let arguments = Arguments::prepare(&mut function.sig, body.frame.as_mut(), &usage);
         check_arguments(which, &options, &arguments, &mut errors);
+        check_key(&options, &mut errors);
 
         let op = name(which, options.op, &function.sig);
-        let Options { settings, hooks, runtime, .. } = options;
+        let Options { settings, hooks, key, runtime, .. } = options;
         errors.finish(Ok(Self {
             which,
             function,
@@ -79,6 +81,7 @@ impl Model {
             op,
             settings,
             hooks,
+            key,
             arguments,
             runtime,
         }))
@@ -124,6 +127,14 @@ fn check_settings(options: &Options, errors: &mut Errors) {
 }
 
 /// A threshold that is learnt needs a window and its own bounds.
+fn check_key(options: &Options, errors: &mut Errors) {
+    if let (Some(key), Some(_)) = (&options.key, &options.hooks.class) {
+        let message = "`key` gives each call a circuit, and `class` each error: a function can have \
+                       one of them; leave the other out";
+        errors.push(Error::new_spanned(key, message));
+    }
+}
+
 fn check_adaptive(options: &Options, errors: &mut Errors) {
     if let (Some(min), Some(max)) =
         (options.setting("adaptive_min"), options.setting("adaptive_max"))

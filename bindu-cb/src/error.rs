@@ -40,6 +40,12 @@ impl CircuitBreakerOpenError {
         self.cause.name.as_str()
     }
 
+    /// The key whose circuit it is, where each key has one of its own under the operation. `None`
+    /// also once that circuit no longer exists.
+    pub fn key(&self) -> Option<String> {
+        self.cause.key()
+    }
+
     /// How long to wait before a call has a chance. A hint, not a promise: while a probe is under
     /// way, or the circuit is forced open, nobody can know.
     pub fn retry_after(&self) -> Duration {
@@ -62,6 +68,7 @@ impl fmt::Debug for CircuitBreakerOpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CircuitBreakerOpenError")
             .field("operation", &self.operation())
+            .field("key", &self.key())
             .field("retry_after", &self.retry_after())
             .field("cause", &self.cause)
             .finish()
@@ -207,6 +214,10 @@ impl OpenCause {
         error_chain(error).find_map(|error| error.downcast_ref())
     }
 
+    fn key(&self) -> Option<String> {
+        self.name.key_of(self.circuit).map(String::from)
+    }
+
     /// The text of the failure that opened the circuit. `None` if it was opened by hand, or if it
     /// has opened several times since, or no longer exists.
     pub fn last_failure(&self) -> Option<String> {
@@ -226,7 +237,9 @@ impl fmt::Display for OpenCause {
             OpenReason::RampUp => return f.write_str("closed again, and not yet for all calls"),
             OpenReason::ProbeFailed => f.write_str("opened again because a probe failed")?,
             OpenReason::Failures => match opening.as_ref().map(|o| o.why) {
-                None | Some(Why::Probe) => f.write_str("opened because calls failed")?,
+                None | Some(Why::Probe | Why::ByHand) => {
+                    f.write_str("opened because calls failed")?;
+                }
                 Some(Why::FailuresInARow(1)) => f.write_str("opened after 1 failure")?,
                 Some(Why::FailuresInARow(n)) => write!(f, "opened after {n} failures in a row")?,
                 Some(Why::FailureRate { failures, calls, learnt }) => {

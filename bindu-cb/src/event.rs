@@ -24,6 +24,8 @@ use crate::breaker::{CircuitState, WindowSnapshot};
 pub struct Event {
     /// The name of the operation.
     pub operation: &'static str,
+    /// The key, if it is the circuit of a key under its operation.
+    pub key: Option<Arc<str>>,
     /// The state before.
     pub from: CircuitState,
     /// The state now.
@@ -166,20 +168,20 @@ impl fmt::Debug for Subscription {
 
 /// The listener that is always there.
 fn log(event: &Event) {
-    let Event { operation, from, to, cause, failures, window, last_failure, wait } = event;
+    let Event { operation, key, from, to, cause, failures, window, last_failure, wait } = event;
     let (calls, slow) = (window.map(|w| w.calls), window.map(|w| w.slow));
     let threshold = window.filter(|w| w.baseline.is_some()).map(|w| w.threshold);
-    let last_failure = last_failure.as_deref();
+    let (key, last_failure) = (key.as_deref(), last_failure.as_deref());
     match to {
         CircuitState::Open | CircuitState::ForcedOpen => tracing::warn!(
-            operation, %from, %to, %cause, failures, calls, slow, threshold, last_failure, wait = wait.map(tracing::field::debug),
+            operation, key, %from, %to, %cause, failures, calls, slow, threshold, last_failure, wait = wait.map(tracing::field::debug),
             "circuit breaker opened"
         ),
         CircuitState::HalfOpen => {
-            tracing::info!(operation, %from, %to, %cause, "circuit breaker half-open");
+            tracing::info!(operation, key, %from, %to, %cause, "circuit breaker half-open");
         }
         CircuitState::Closed | CircuitState::ForcedClosed => {
-            tracing::info!(operation, %from, %to, %cause, "circuit breaker closed");
+            tracing::info!(operation, key, %from, %to, %cause, "circuit breaker closed");
         }
     }
 }

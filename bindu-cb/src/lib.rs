@@ -44,6 +44,7 @@
 mod breaker;
 mod error;
 mod event;
+mod keyed;
 mod name;
 mod operation;
 mod private;

@@ -4,18 +4,22 @@
 //! pointer instead of a string, and finds the reason of the opening through it when somebody
 //! wants to read it. A rejected call so touches nothing that other threads write.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 /// Openings that are remembered for each circuit.
 const REMEMBERED: usize = 4;
+/// Those of a key's circuit, of which there may be thousands.
+const REMEMBERED_OF_KEY: usize = 1;
 
 static NAMES: LazyLock<Mutex<HashMap<&'static str, &'static Name>>> = LazyLock::new(Mutex::default);
 
 pub(crate) struct Name {
     text: &'static str,
-    openings: Mutex<Vec<Opening>>,
+    /// By circuit and generation.
+    openings: Mutex<BTreeMap<(u64, u64), Opening>>,
 }
 
 /// Why a circuit opened.
@@ -26,6 +30,8 @@ pub(crate) struct Opening {
     pub(crate) generation: u64,
     pub(crate) why: Why,
     pub(crate) last_failure: Option<Arc<str>>,
+    /// Of the circuit of a key.
+    pub(crate) key: Option<Box<str>>,
 }
 
 /// What was too much.
@@ -43,6 +49,7 @@ pub(crate) enum Why {
         calls: u64,
     },
     Probe,
+    ByHand,
 }
 
 impl Name {
@@ -62,28 +69,43 @@ impl Name {
     }
 
     pub(crate) fn remember(&self, opening: Opening) {
+        let circuit = opening.circuit;
+        let most = if opening.key.is_some() { REMEMBERED_OF_KEY } else { REMEMBERED };
         let mut openings = self.openings.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_circuit = |o: &Opening| o.circuit == opening.circuit;
-        // Of an opening that a success has come before.
-        openings.retain(|o| !of_circuit(o) || o.generation != opening.generation);
-        if openings.iter().filter(|o| of_circuit(o)).count() >= REMEMBERED
-            && let Some(oldest) = openings.iter().position(of_circuit)
-        {
-            openings.remove(oldest);
+        // In place of one of this generation that a success has come before.
+        openings.insert((circuit, opening.generation), opening);
+        let excess = openings.range(of_circuit(circuit)).count().saturating_sub(most);
+        for _ in 0..excess {
+            if let Some((oldest, _)) = openings.range(of_circuit(circuit)).next() {
+                let oldest = *oldest;
+                openings.remove(&oldest);
+            }
         }
-        openings.push(opening);
     }
 
     /// The last opening of `circuit` that is not younger than `generation`.
     pub(crate) fn recall(&self, circuit: u64, generation: u64) -> Option<Opening> {
         let openings = self.openings.lock().unwrap_or_else(PoisonError::into_inner);
-        openings.iter().rfind(|o| o.circuit == circuit && o.generation <= generation).cloned()
+        openings.range((circuit, 0)..=(circuit, generation)).next_back().map(|(_, o)| o.clone())
+    }
+
+    /// The key of a circuit that has opened.
+    pub(crate) fn key_of(&self, circuit: u64) -> Option<Box<str>> {
+        let openings = self.openings.lock().unwrap_or_else(PoisonError::into_inner);
+        openings.range(of_circuit(circuit)).next_back().and_then(|(_, o)| o.key.clone())
     }
 
     pub(crate) fn forget(&self, circuit: u64) {
         let mut openings = self.openings.lock().unwrap_or_else(PoisonError::into_inner);
-        openings.retain(|o| o.circuit != circuit);
+        while let Some((last, _)) = openings.range(of_circuit(circuit)).next_back() {
+            let last = *last;
+            openings.remove(&last);
+        }
     }
+}
+
+fn of_circuit(circuit: u64) -> RangeInclusive<(u64, u64)> {
+    (circuit, 0)..=(circuit, u64::MAX)
 }
 
 impl fmt::Debug for Name {
@@ -97,7 +119,7 @@ mod tests {
     use super::*;
 
     fn opening(circuit: u64, generation: u64) -> Opening {
-        Opening { circuit, generation, why: Why::Probe, last_failure: None }
+        Opening { circuit, generation, why: Why::Probe, last_failure: None, key: None }
     }
 
     #[test]

@@ -12,10 +12,11 @@ use std::sync::Arc;
 
 use crate::breaker::CircuitBreaker;
 use crate::error::CallError;
+use crate::keyed::with_text;
 use crate::registry;
 use crate::retry::seen::Text;
 use crate::retry::verdict::Verdict;
-use crate::retry::{Call, core_ref};
+use crate::retry::{Call, CoreRef};
 use crate::settings::RetrySettings;
 pub use builder::OperationBuilder;
 pub use core::Preset;
@@ -37,11 +38,13 @@ pub(crate) use core::{Core, NO_TIMEOUT, Origin};
 /// ```
 pub struct Operation {
     core: Arc<Core>,
+    /// The operation's, or that of a key.
+    circuit: Arc<CircuitBreaker>,
 }
 
 impl Operation {
     fn new(core: Arc<Core>) -> Self {
-        Self { core }
+        Self { circuit: Arc::clone(&core.circuit), core }
     }
 
     /// Begins an operation of this name.
@@ -50,9 +53,36 @@ impl Operation {
         OperationBuilder::new(name.into(), Location::caller())
     }
 
-    /// The circuit of the operation.
+    /// The circuit of the operation, or of its [key](Self::keyed).
     pub fn circuit_breaker(&self) -> &CircuitBreaker {
-        &self.core.circuit
+        &self.circuit
+    }
+
+    /// The operation for a key, a host or a tenant, that has a circuit of its own under it: what
+    /// the attributes' `key` is. Its settings are those of the operation.
+    ///
+    /// Make it anew for each call. One that is kept keeps its circuit from being forgotten, and
+    /// takes a place among `max_keys`.
+    ///
+    /// ```
+    /// use bindu_cb::{CallError, Operation};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// let fetch = Operation::builder("api:keyed").enabled(true).attempts(1).build()?;
+    /// for _ in 0..3 {
+    ///     fetch.keyed("bad").call(|| async { Err::<(), _>("refused") }).await.unwrap_err();
+    /// }
+    /// let rejected = fetch.keyed("bad").call(|| async { Ok::<_, &str>(()) }).await;
+    /// let Err(CallError::Open(open)) = rejected else { panic!("it is open") };
+    /// assert_eq!(open.key().as_deref(), Some("bad"));
+    /// assert!(fetch.keyed("good").call(|| async { Ok::<_, &str>(()) }).await.is_ok());
+    /// # Ok::<(), bindu_cb::SettingsError>(()) }).unwrap();
+    /// ```
+    #[must_use]
+    pub fn keyed(&self, key: impl fmt::Display) -> Self {
+        let slot = with_text(&key, |key| self.core.keys.slot(key));
+        let circuit = slot.as_ref().map_or(&self.core.circuit, |slot| &slot.circuit);
+        Self { core: Arc::clone(&self.core), circuit: Arc::clone(circuit) }
     }
 
     /// Calls `f` until it succeeds or the attempts are used up; every `Err` is transient, since
@@ -74,7 +104,7 @@ impl Operation {
     where
         Fut: Future<Output = Result<T, E>>,
     {
-        run(&self.core, f, transient_errors)
+        run(&self.core, &self.circuit, f, transient_errors)
     }
 
     /// As [`call`](Self::call), with `verdict` to say what each result means. A value that is a
@@ -114,13 +144,13 @@ impl Operation {
     where
         Fut: Future<Output = Result<T, E>>,
     {
-        run(&self.core, f, verdict)
+        run(&self.core, &self.circuit, f, verdict)
     }
 }
 
 impl fmt::Debug for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Operation").field("circuit", &self.core.circuit).finish_non_exhaustive()
+        f.debug_struct("Operation").field("circuit", &self.circuit).finish_non_exhaustive()
     }
 }
 
@@ -130,13 +160,14 @@ fn transient_errors<T, E>(result: &Result<T, E>) -> Verdict {
 
 async fn run<T, E, Fut>(
     core: &Arc<Core>,
+    circuit: &Arc<CircuitBreaker>,
     mut f: impl FnMut() -> Fut,
     verdict: impl Fn(&Result<T, E>) -> Verdict,
 ) -> Result<T, CallError<E>>
 where
     Fut: Future<Output = Result<T, E>>,
 {
-    let mut call = Call::enter(core_ref(core));
+    let mut call = Call::enter(CoreRef::new(core, circuit));
     loop {
         if let Some(open) = call.rejection() {
             return Err(open.into());
@@ -200,5 +231,5 @@ where
     }
     let registry = registry::current();
     let core = registry.unlisted(name, &options.clamped());
-    run(&core, f, transient_errors).await
+    run(&core, &core.circuit, f, transient_errors).await
 }

@@ -1,6 +1,7 @@
 //! What the expansions of the attributes call. Not part of the public interface: it changes
 //! without notice, together with `bindu-cb-macros`.
 
+mod keyed;
 mod probe;
 mod site;
 mod tag;
@@ -10,6 +11,7 @@ pub use crate::operation::Preset;
 pub use crate::retry::seen::Seen;
 pub use crate::retry::{Call, ClassedCall, Delay};
 pub use crate::settings::{Count, Nested, OnCancel, Window};
+pub use keyed::{Key, KeyExt, KeyOf, Keyed, key};
 pub use probe::probe;
 pub use site::Site;
 pub use tag::{

@@ -3,12 +3,14 @@
 mod state;
 
 use std::collections::HashSet;
+use std::fmt::Display;
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 use crate::breaker::{CircuitBreaker, MOST_CLASSES, OTHER_CLASS, Snapshot};
 use crate::event::{Listener, Listeners, Subscription};
+use crate::keyed::{Keys, with_text};
 use crate::name::Name;
 use crate::operation::{Core, Origin, Preset};
 use crate::retry::Budget;
@@ -74,13 +76,45 @@ impl Registry {
         current().read().entries.get(name).map(|entry| Arc::clone(&entry.circuit))
     }
 
-    /// All circuits, in the order of their names.
+    /// The circuit that a key has under an operation: see the attributes' `key`. `None` if it has
+    /// none, or none any more.
+    ///
+    /// Nothing else takes a circuit's place while it is held, so do not keep many.
+    ///
+    /// ```
+    /// use bindu_cb::{CircuitState, Operation, registry};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// let fetch = Operation::builder("api:keyed-docs").enabled(true).build()?;
+    /// fetch.keyed("acme").call(|| async { Ok::<_, std::io::Error>(()) }).await.unwrap();
+    ///
+    /// let acme = registry().get_keyed("api:keyed-docs", "acme").unwrap();
+    /// acme.force_open();
+    /// assert!(fetch.keyed("acme").call(|| async { Ok::<_, std::io::Error>(()) }).await.is_err());
+    /// assert!(registry().remove("api:keyed-docs", "acme"));
+    /// fetch.keyed("acme").call(|| async { Ok::<_, std::io::Error>(()) }).await.unwrap();
+    /// # Ok::<(), bindu_cb::SettingsError>(()) }).unwrap();
+    /// ```
+    pub fn get_keyed(&self, name: &str, key: impl Display) -> Option<Arc<CircuitBreaker>> {
+        let keys = current().keys(name)?;
+        with_text(&key, |key| keys.get(key))
+    }
+
+    /// Forgets a key of an operation with its circuit, whatever state that is in: a tenant that has
+    /// left, a host that is no more. Calls under way end on the old circuit; the next call of the
+    /// key has a new one. False if there was none.
+    pub fn remove(&self, name: &str, key: impl Display) -> bool {
+        let keys = current().keys(name);
+        keys.is_some_and(|keys| with_text(&key, |key| keys.remove(key)))
+    }
+
+    /// All circuits, in the order of their names; after that of an operation those of its keys.
     pub fn iter(&self) -> impl Iterator<Item = Arc<CircuitBreaker>> + use<> {
         current().circuits().into_iter()
     }
 
-    /// All circuits as they are at this moment, each with its guarded functions. Calls go on
-    /// meanwhile.
+    /// All circuits as they are at this moment, each with its guarded functions; after that of an
+    /// operation those of its keys. Calls go on meanwhile.
     pub fn snapshot(&self) -> Vec<Snapshot> {
         current().snapshot()
     }
@@ -187,7 +221,7 @@ impl Inner {
     }
 
     /// What the functions of an operation have in common.
-    fn shared(&self, name: &str) -> (Arc<CircuitBreaker>, Arc<Budget>) {
+    fn shared(&self, name: &str) -> (Arc<CircuitBreaker>, Arc<Budget>, Arc<Keys>) {
         if let Some(entry) = self.read().entries.get(name) {
             return entry.shared();
         }
@@ -277,8 +311,10 @@ impl Inner {
             let resolved = settings.circuit(name.as_str(), &[]);
             notices.extend(warnings(name.as_str(), &resolved.adjusted));
             let listeners = Arc::clone(&self.listeners);
+            let circuit = Arc::new(CircuitBreaker::with_listeners(name, resolved, listeners));
             Entry {
-                circuit: Arc::new(CircuitBreaker::with_listeners(name, resolved, listeners)),
+                keys: Arc::new(Keys::new(Arc::clone(&circuit))),
+                circuit,
                 budget: Arc::default(),
                 given: Vec::new(),
                 functions: Vec::new(),
@@ -343,8 +379,15 @@ impl Inner {
         })
     }
 
+    fn keys(&self, name: &str) -> Option<Arc<Keys>> {
+        self.read().entries.get(name).map(|entry| Arc::clone(&entry.keys))
+    }
+
     fn circuits(&self) -> Vec<Arc<CircuitBreaker>> {
-        self.read().entries.values().map(|entry| Arc::clone(&entry.circuit)).collect()
+        let entries: Vec<_> = self.read().entries.values().map(Entry::shared).collect();
+        let with_keys =
+            |(circuit, _, keys): (_, _, Arc<Keys>)| std::iter::once(circuit).chain(keys.circuits());
+        entries.into_iter().flat_map(with_keys).collect()
     }
 
     fn snapshot(&self) -> Vec<Snapshot> {
@@ -353,17 +396,19 @@ impl Inner {
             .read()
             .entries
             .values()
-            .map(|entry| (Arc::clone(&entry.circuit), entry.functions.clone()))
+            .map(|entry| (entry.shared(), entry.functions.clone()))
             .collect();
-        let snapshot = |(circuit, functions): (Arc<CircuitBreaker>, Vec<Weak<Core>>)| {
+        let mut all = Vec::with_capacity(entries.len());
+        for ((circuit, _, keys), functions) in entries {
             let functions: Vec<_> = functions.iter().filter_map(Weak::upgrade).collect();
-            Snapshot {
+            all.push(Snapshot {
                 retry_budget: functions.iter().find_map(|function| function.budget_snapshot()),
                 functions: functions.iter().map(|function| function.snapshot()).collect(),
                 ..circuit.snapshot()
-            }
-        };
-        entries.into_iter().map(snapshot).collect()
+            });
+            all.extend(keys.circuits().iter().map(|circuit| circuit.figures().0));
+        }
+        all
     }
 
     fn unmatched_variables(&self) -> Vec<String> {

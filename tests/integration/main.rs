@@ -14,6 +14,7 @@ mod extremes;
 mod half_open_to_closed;
 mod half_open_to_open;
 mod isolation;
+mod keyed;
 mod loop_hears_the_trip;
 mod mut_arguments;
 mod nested_loops;

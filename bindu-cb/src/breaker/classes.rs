@@ -100,7 +100,7 @@ pub(super) struct Leaving {
 
 impl Leaving {
     fn begin(operation: Arc<CircuitBreaker>) -> Option<Self> {
-        let classes = operation.family.classes.get()?;
+        let classes = operation.family()?.classes.get()?;
         let mut leaving = classes.leaving();
         *leaving += 1;
         // Relaxed: see the module, it is one word's own order that counts.
@@ -112,36 +112,50 @@ impl Leaving {
 
 impl Drop for Leaving {
     fn drop(&mut self) {
-        if let Some(classes) = self.operation.family.classes.get() {
+        if let Some(classes) = self.operation.known_classes() {
             *classes.leaving() -= 1;
         }
     }
 }
 
+impl CircuitBreaker {
+    fn family(&self) -> Option<&Family> {
+        self.family.get().map(|family| &**family)
+    }
+
+    fn make_family(&self) -> &Family {
+        self.family.get_or_init(Box::default)
+    }
+}
+
 /// Of the circuit of an operation.
 impl CircuitBreaker {
+    fn known_classes(&self) -> Option<&Classes> {
+        self.family()?.classes.get().map(|classes| &**classes)
+    }
+
     /// The circuits of its classes, in the order in which calls ask them.
     pub(crate) fn classes(&self) -> impl Iterator<Item = &Arc<CircuitBreaker>> {
-        self.family.classes.get().into_iter().flat_map(|c| c.iter()).map(|class| &class.circuit)
+        self.known_classes().into_iter().flat_map(Classes::iter).map(|class| &class.circuit)
     }
 
     /// The circuit of a class, if it has been made; once there are too many, that of the others.
     pub(crate) fn class(&self, label: &str) -> Option<&Arc<CircuitBreaker>> {
-        let classes = self.family.classes.get()?;
+        let classes = self.known_classes()?;
         let find = |label: &str| Some(&classes.iter().find(|class| class.label == label)?.circuit);
         find(label).or_else(|| if classes.is_full() { find(OTHER_CLASS) } else { None })
     }
 
     /// Whether a class that is not there yet must be one of the others.
     pub(crate) fn has_most_classes(&self) -> bool {
-        self.family.classes.get().is_some_and(|classes| classes.is_full())
+        self.known_classes().is_some_and(Classes::is_full)
     }
 
     /// Takes in the circuit of a new class. By one thread at a time.
     pub(crate) fn adopt(self: &Arc<Self>, label: &'static str, class: &Arc<CircuitBreaker>) {
-        let operation = class.family.operation.get_or_init(std::sync::Mutex::default);
+        let operation = class.make_family().operation.get_or_init(std::sync::Mutex::default);
         *operation.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(self);
-        let classes = self.family.classes.get_or_init(Box::default);
+        let classes = self.make_family().classes.get_or_init(Box::default);
         for slot in &classes.slots {
             if slot.set(Class { label, circuit: Arc::clone(class) }).is_ok() {
                 break;
@@ -153,7 +167,7 @@ impl CircuitBreaker {
 
     /// Calls need not ask the classes any more, if all are at rest.
     pub(crate) fn rest_if_quiet(&self) {
-        let Some(classes) = self.family.classes.get() else { return };
+        let Some(classes) = self.known_classes() else { return };
         if !classes.iter().all(|class| class.circuit.is_at_rest()) {
             return;
         }
@@ -185,7 +199,7 @@ impl CircuitBreaker {
 /// Of the circuit of a class. Any other has nothing to do here.
 impl CircuitBreaker {
     fn operation(&self) -> Option<Arc<CircuitBreaker>> {
-        let operation = self.family.operation.get()?;
+        let operation = self.family()?.operation.get()?;
         operation.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
     }
 
@@ -208,7 +222,7 @@ impl CircuitBreaker {
         let before = operation.gate.mode.fetch_add(Mode::CHANGE, Ordering::Release);
         // Relaxed: under the lock that its readers take.
         let after = Mode(before).changes() + u64::from(!sync::mutated("change_before_the_call"));
-        self.family.changed_at.store(after, Ordering::Relaxed);
+        self.make_family().changed_at.store(after, Ordering::Relaxed);
     }
 
     /// The permit of a call that began when the operation's mode was `then`, and did not ask.
@@ -216,7 +230,9 @@ impl CircuitBreaker {
         let _the_word_stays = self.cold();
         let generation = self.word().generation();
         // Relaxed: stored under the lock that is held.
-        let has_changed = self.family.changed_at.load(Ordering::Relaxed) > then.changes();
+        let changed_at =
+            self.family().map_or(0, |family| family.changed_at.load(Ordering::Relaxed));
+        let has_changed = changed_at > then.changes();
         Ticket::caller(if has_changed { generation.another() } else { generation })
     }
 }

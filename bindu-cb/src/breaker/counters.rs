@@ -3,6 +3,9 @@
 //! A shared `fetch_add` costs a cache line that moves between the cores on every call. Here each
 //! of the first [`OWNED`] threads has a cell of its own in every circuit and adds to it with a
 //! plain load and store; all further threads share the last cell and add with `fetch_add`.
+//!
+//! That is two kilobytes. The circuit of a key, of which there may be thousands, has one cell for
+//! all threads.
 
 use std::sync::atomic::Ordering;
 
@@ -22,70 +25,94 @@ pub(crate) enum Outcome {
 
 const OUTCOMES: usize = 6;
 
+type Counts = [AtomicU64; OUTCOMES];
+
 // 128: adjacent lines are fetched in pairs on current x86 and are 128 bytes on some ARM.
 #[derive(Default)]
 #[repr(align(128))]
-struct CounterCell([AtomicU64; OUTCOMES]);
+pub(super) struct CounterCell(Counts);
 
-pub(crate) struct Counters(Box<[CounterCell; OWNED + 1]>);
+pub(crate) struct Counters {
+    /// Those of the threads, and the last one for all further threads. Empty where there is but
+    /// the one below.
+    cells: Box<[CounterCell]>,
+    only: Counts,
+}
 
 impl Counters {
     pub(crate) fn new() -> Self {
-        Self(Box::new(std::array::from_fn(|_| CounterCell::default())))
+        let cells = (0..=OWNED).map(|_| CounterCell::default()).collect();
+        Self { cells, only: Counts::default() }
+    }
+
+    /// With one cell for all threads.
+    pub(crate) fn compact() -> Self {
+        Self { cells: Box::default(), only: Counts::default() }
     }
 
     /// Returns what the cell had counted before.
     #[inline]
     pub(crate) fn add(&self, outcome: Outcome) -> u64 {
-        match threads::owned() {
-            Some(number) => self.add_as(number, outcome),
-            None => self.add_unnumbered(outcome),
+        match self.own_cell() {
+            Some(cell) => cell.add(outcome),
+            None => self.add_elsewhere(outcome),
         }
     }
 
-    /// For the thread with this number.
+    /// The one that only this thread writes.
     #[inline]
-    pub(super) fn add_as(&self, owner: usize, outcome: Outcome) -> u64 {
-        let counter = &self.0[owner].0[outcome as usize];
-        // Relaxed: only this thread writes here, and a reader wants no more than a recent value.
-        let before = counter.load(Ordering::Relaxed);
-        counter.store(before + 1, Ordering::Relaxed);
-        before
+    pub(super) fn own_cell(&self) -> Option<&CounterCell> {
+        // One comparison: a thread without a number is past the end, and so is every one where
+        // there are no cells.
+        self.cells.get(threads::number())
     }
 
-    #[cold]
-    fn add_unnumbered(&self, outcome: Outcome) -> u64 {
-        let number = threads::assigned();
-        if number < OWNED {
-            self.add_as(number, outcome)
-        } else {
-            // Relaxed: a count, of which nothing else depends.
-            self.0[OWNED].0[outcome as usize].fetch_add(1, Ordering::Relaxed)
-        }
+    #[inline(never)]
+    fn add_elsewhere(&self, outcome: Outcome) -> u64 {
+        let shared = match self.cells.split_last() {
+            None => &self.only,
+            Some((shared, own)) => match own.get(threads::assigned()) {
+                Some(cell) => return cell.add(outcome),
+                None => &shared.0,
+            },
+        };
+        // Relaxed: a count, of which nothing else depends.
+        shared[outcome as usize].fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn sum(&self, outcome: Outcome) -> u64 {
+        // Relaxed: figures at rest are exact; while calls go on they are those of some moment.
+        let of = |counts: &Counts| counts[outcome as usize].load(Ordering::Relaxed);
+        self.cells.iter().map(|cell| of(&cell.0)).sum::<u64>() + of(&self.only)
     }
 
     /// All calls that have ended and were not rejected.
     pub(crate) fn ran(&self) -> u64 {
-        // Relaxed, as in `total`.
-        let ended = self.0.iter().flat_map(|cell| &cell.0).map(|c| c.load(Ordering::Relaxed));
-        let rejected =
-            self.0.iter().map(|cell| cell.0[Outcome::Rejected as usize].load(Ordering::Relaxed));
-        ended.sum::<u64>().saturating_sub(rejected.sum())
+        let CallCounts { success, failure, ignored, cancelled, rejected: _, stale } = self.total();
+        success + failure + ignored + cancelled + stale
     }
 
     pub(crate) fn total(&self) -> CallCounts {
-        // Relaxed: figures at rest are exact; while calls go on they are those of some moment.
-        let sum = |outcome: Outcome| {
-            self.0.iter().map(|cell| cell.0[outcome as usize].load(Ordering::Relaxed)).sum()
-        };
         CallCounts {
-            success: sum(Outcome::Success),
-            failure: sum(Outcome::Failure),
-            ignored: sum(Outcome::Ignored),
-            cancelled: sum(Outcome::Cancelled),
-            rejected: sum(Outcome::Rejected),
-            stale: sum(Outcome::Stale),
+            success: self.sum(Outcome::Success),
+            failure: self.sum(Outcome::Failure),
+            ignored: self.sum(Outcome::Ignored),
+            cancelled: self.sum(Outcome::Cancelled),
+            rejected: self.sum(Outcome::Rejected),
+            stale: self.sum(Outcome::Stale),
         }
+    }
+}
+
+impl CounterCell {
+    /// On the only thread that writes here.
+    #[inline]
+    pub(super) fn add(&self, outcome: Outcome) -> u64 {
+        let counter = &self.0[outcome as usize];
+        // Relaxed: only this thread writes here, and a reader wants no more than a recent value.
+        let before = counter.load(Ordering::Relaxed);
+        counter.store(before + 1, Ordering::Relaxed);
+        before
     }
 }
 
@@ -125,7 +152,12 @@ mod tests {
 
     #[test]
     fn nothing_is_lost_by_threads_with_and_without_a_cell_of_their_own() {
-        let counters = Arc::new(Counters::new());
+        counts_all(Counters::new());
+        counts_all(Counters::compact());
+    }
+
+    fn counts_all(counters: Counters) {
+        let counters = Arc::new(counters);
         let threads = OWNED * 2;
         let all_alive = Arc::new(Barrier::new(threads));
         let handles: Vec<_> = (0..threads)
@@ -146,6 +178,7 @@ mod tests {
         let total = counters.total();
         assert_eq!(total.success, 1_000 * threads as u64);
         assert_eq!(total.stale, threads as u64);
+        assert_eq!(counters.ran(), 1_001 * threads as u64);
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //! the way without the lock, then stores the new epoch, and then the word changes. So what is added
 //! under an epoch's tag belongs to that epoch's generation.
 
+use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 
@@ -73,6 +74,37 @@ pub(super) struct Health {
 pub(super) struct Move {
     from: f64,
     learnt: Learnt,
+}
+
+/// The same, made for the first window: a circuit that never had one has a pointer for it.
+#[derive(Default)]
+pub(super) struct LazyHealth(Option<Box<Health>>);
+
+impl LazyHealth {
+    fn is_unused(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// As of what there is; asking does not make it.
+    pub(super) fn take_move(&mut self) -> Option<Move> {
+        self.0.as_mut()?.take_move()
+    }
+}
+
+impl Deref for LazyHealth {
+    type Target = Health;
+
+    fn deref(&self) -> &Health {
+        static UNUSED: Health =
+            Health { kind: Kind::Consecutive, shape: None, limits: None, epoch: 0, adaptive: None };
+        self.0.as_deref().unwrap_or(&UNUSED)
+    }
+}
+
+impl DerefMut for LazyHealth {
+    fn deref_mut(&mut self) -> &mut Health {
+        self.0.get_or_insert_default()
+    }
 }
 
 #[derive(Default)]
@@ -180,7 +212,7 @@ impl CircuitBreaker {
         slow: bool,
     ) -> Option<Why> {
         let (cells, limits) = (self.window_cells.get()?, cold.health.limits?);
-        let health = &mut cold.health;
+        let health = &mut *cold.health;
         if matches!(health.kind, Kind::Time(_)) {
             // A bucket must be learnt from before the next call goes where it is kept.
             health.learn(cells, now, false);
@@ -224,6 +256,7 @@ impl CircuitBreaker {
         let log = || {
             tracing::debug!(
                 operation = self.name(),
+                key = self.key(),
                 from,
                 to = learnt.threshold,
                 baseline = learnt.baseline,
@@ -267,6 +300,9 @@ impl CircuitBreaker {
         let slow_call = settings.window.and(settings.slow_call).map_or(NEVER, nanos);
         self.gate.slow_call.store(slow_call, Ordering::Relaxed);
         let shape = settings.window;
+        if shape.is_none() && cold.health.is_unused() {
+            return;
+        }
         let limits = shape.map(|_| Limits::of(settings));
         cold.health.limits = limits;
         if limits.and_then(|limits| limits.adaptive).is_none() {
@@ -289,10 +325,13 @@ impl CircuitBreaker {
 
     /// Starts an empty window, under the lock, before the word changes.
     pub(super) fn start_measuring(&self, cold: &mut Cold) {
+        if cold.health.is_unused() {
+            return;
+        }
         if cold.health.adaptive.is_some() {
             self.catch_up(cold, self.now());
         }
-        let health = &mut cold.health;
+        let health = &mut *cold.health;
         if let Some(adaptive) = &mut health.adaptive {
             adaptive.restart();
         }

@@ -9,8 +9,12 @@ use super::sync;
 /// Nanoseconds on the circuit's own clock.
 pub(super) type Nanos = u64;
 
+/// Made when the circuit is first half-open: one that never was has a pointer for it.
 #[derive(Default)]
-pub(super) struct Leases {
+pub(super) struct Leases(Option<Box<Book>>);
+
+#[derive(Default)]
+struct Book {
     /// Not reused in any time that counts, so that a lease that was taken back is not mistaken for
     /// its successor.
     last: LeaseId,
@@ -25,48 +29,56 @@ pub(super) enum Claim {
 }
 
 impl Leases {
+    fn out(&self) -> &[(LeaseId, Nanos)] {
+        self.0.as_ref().map_or(&[], |book| &book.out)
+    }
+
     /// A new half-open state: whoever held a lease before is a stale call now.
     pub(super) fn clear(&mut self) {
-        self.out.clear();
+        if let Some(book) = &mut self.0 {
+            book.out.clear();
+        }
     }
 
     /// Takes back what has expired, then hands out a permit if there is one.
     ///
     /// Returns whether any was taken back, too: its holder may be waiting between two attempts.
     pub(super) fn claim(&mut self, permits: usize, now: Nanos, limit: Nanos) -> (Claim, bool) {
-        let before = self.out.len();
-        self.out.retain(|(_, until)| now < *until);
-        let took_back = self.out.len() < before;
-        if self.out.len() >= permits {
+        let book = self.0.get_or_insert_default();
+        let before = book.out.len();
+        book.out.retain(|(_, until)| now < *until);
+        let took_back = book.out.len() < before;
+        if book.out.len() >= permits {
             return (Claim::Full(self.first_end()), took_back);
         }
-        let id = self.last.next();
-        self.last = id;
-        self.out.push((id, now.saturating_add(limit)));
+        let id = book.last.next();
+        book.last = id;
+        book.out.push((id, now.saturating_add(limit)));
         (Claim::Granted(id), took_back)
     }
 
     /// Gives a lease back. False if it is no longer out, or its time is up.
     pub(super) fn give_back(&mut self, id: LeaseId, now: Nanos) -> bool {
-        match self.out.iter().position(|(out, _)| *out == id) {
-            Some(index) => now < self.out.swap_remove(index).1,
+        let held = self.out().iter().position(|(out, _)| *out == id);
+        match held.zip(self.0.as_mut()) {
+            Some((index, book)) => now < book.out.swap_remove(index).1,
             None => sync::mutated("leases_for_ever"),
         }
     }
 
     /// Until when this lease holds; `None` if it no longer does.
     pub(super) fn end_of(&self, id: LeaseId, now: Nanos) -> Option<Nanos> {
-        let (_, until) = self.out.iter().find(|(out, _)| *out == id)?;
+        let (_, until) = self.out().iter().find(|(out, _)| *out == id)?;
         (now < *until).then_some(*until)
     }
 
     /// Before this moment no permit can be had, unless one is given back. Zero if one is free.
     pub(super) fn full_until(&self, permits: usize) -> Nanos {
-        if self.out.len() >= permits { self.first_end() } else { 0 }
+        if self.out().len() >= permits { self.first_end() } else { 0 }
     }
 
     fn first_end(&self) -> Nanos {
-        self.out.iter().map(|(_, until)| *until).min().unwrap_or(0)
+        self.out().iter().map(|(_, until)| *until).min().unwrap_or(0)
     }
 }
 

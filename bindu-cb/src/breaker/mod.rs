@@ -43,14 +43,14 @@ use tokio::time::Instant;
 
 use crate::error::{CallError, CircuitBreakerOpenError};
 use crate::event::{Cause, Listeners};
-use crate::name::Name;
+use crate::name::{Name, Opening, Why};
 use crate::settings::{CircuitBreakerSettings, Count, OnCancel, Resolved, Source};
 use classes::Family;
 pub(crate) use classes::{MOST_CLASSES, OTHER_CLASS};
 pub use counters::CallCounts;
 use counters::Counters;
 pub(crate) use counters::Outcome;
-use health::{Health, Measure};
+use health::{LazyHealth, Measure};
 use leases::{Leases, Nanos};
 pub use permit::Permit;
 pub(crate) use permit::{Admission, Ticket};
@@ -135,25 +135,34 @@ impl Mode {
 /// assert!(matches!(rejected, Err(CallError::Open(_))));
 /// # })
 /// ```
+///
+// The gate is what every call reads, and must be on a line that is written only when something
+// happens. It stands in the middle, with what is rarely written for more than 64 bytes on either
+// side: an alignment would cost the circuit of a key, of which there may be thousands, half as much
+// again.
+#[repr(C)]
 pub struct CircuitBreaker {
-    gate: Gate,
-    counters: Counters,
-    ramp: Ramp,
-    /// Of a circuit that has, or once had, a sliding window.
-    window_cells: OnceLock<WindowCells>,
+    cold: Mutex<Cold>,
+    changed: Notify,
+    listeners: Arc<Listeners>,
     name: &'static Name,
+    /// Of the circuit of a key under an operation.
+    key: Option<Box<str>>,
+    gate: Gate,
     /// Tells circuits of one name apart.
     id: u64,
     /// Zero of this circuit's clock.
     epoch: Instant,
-    changed: Notify,
-    listeners: Arc<Listeners>,
-    family: Family,
-    cold: Mutex<Cold>,
+    /// Of the circuit of an operation with classes, or of such a class.
+    family: OnceLock<Box<Family>>,
+    ramp: Ramp,
+    /// Of a circuit that has, or once had, a sliding window.
+    window_cells: OnceLock<WindowCells>,
+    /// Calls that an operation's retry budget has been told of.
+    budgeted: AtomicU64,
+    counters: Counters,
 }
 
-/// What every call reads. A line of its own: it is written only when something happens.
-#[repr(align(128))]
 struct Gate {
     word: AtomicU64,
     mode: AtomicU64,
@@ -175,7 +184,7 @@ struct Cold {
     since: Nanos,
     last_failure: Option<Arc<str>>,
     leases: Leases,
-    health: Health,
+    health: LazyHealth,
     events: EventQueue,
 }
 
@@ -198,8 +207,25 @@ impl CircuitBreaker {
         settings: Resolved<CircuitBreakerSettings>,
         listeners: Arc<Listeners>,
     ) -> Self {
+        Self::build((name, None), Arc::new(settings), listeners, Counters::new())
+    }
+
+    /// The circuit of a key under this operation, with its settings: closed, and small.
+    pub(crate) fn of_key(&self, key: Box<str>) -> Self {
+        let settings = Arc::clone(&self.cold().settings);
+        let listeners = Arc::clone(&self.listeners);
+        Self::build((self.name, Some(key)), settings, listeners, Counters::compact())
+    }
+
+    fn build(
+        (name, key): (&'static Name, Option<Box<str>>),
+        settings: Arc<Resolved<CircuitBreakerSettings>>,
+        listeners: Arc<Listeners>,
+        counters: Counters,
+    ) -> Self {
         static NEXT_ID: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
         let circuit = Self {
+            key,
             gate: Gate {
                 word: AtomicU64::new(Word::NEW.bits()),
                 mode: AtomicU64::new(Mode::of(&settings.settings).0),
@@ -210,7 +236,8 @@ impl CircuitBreaker {
                 full_until: AtomicU64::new(0),
                 last_wait: AtomicU64::new(0),
             },
-            counters: Counters::new(),
+            counters,
+            budgeted: AtomicU64::new(0),
             ramp: Ramp::new(settings.settings.ramp_up.map_or(0, nanos)),
             window_cells: OnceLock::new(),
             name,
@@ -218,13 +245,13 @@ impl CircuitBreaker {
             epoch: Instant::now(),
             changed: Notify::new(),
             listeners,
-            family: Family::default(),
+            family: OnceLock::new(),
             cold: Mutex::new(Cold {
-                settings: Arc::new(settings),
+                settings,
                 since: 0,
                 last_failure: None,
                 leases: Leases::default(),
-                health: Health::default(),
+                health: LazyHealth::default(),
                 events: EventQueue::default(),
             }),
         };
@@ -237,6 +264,12 @@ impl CircuitBreaker {
         self.name.as_str()
     }
 
+    /// The key, of a circuit that a key has under its operation: see
+    /// [`Registry::get_keyed`](crate::Registry::get_keyed).
+    pub fn key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+
     /// The state at this moment. An open circuit says so until a call makes it half-open, also
     /// when its wait has passed.
     pub fn state(&self) -> CircuitState {
@@ -246,6 +279,12 @@ impl CircuitBreaker {
     /// Everything that there is to know, at this moment. Takes the circuit's lock for a copy;
     /// calls of a closed circuit do not notice.
     pub fn snapshot(&self) -> Snapshot {
+        let (snapshot, settings) = self.figures();
+        Snapshot { settings: settings.values(), ..snapshot }
+    }
+
+    /// A snapshot without settings, and the settings: their texts are made without the lock.
+    pub(crate) fn figures(&self) -> (Snapshot, Arc<Resolved<CircuitBreakerSettings>>) {
         let now = self.now();
         let mut cold = self.cold();
         // Under the lock the state cannot change, so its deadline belongs to it.
@@ -256,6 +295,7 @@ impl CircuitBreaker {
         let deadline = self.gate.deadlines[word.generation().slot()].load(Ordering::Relaxed);
         let snapshot = Snapshot {
             operation: self.name(),
+            key: self.key().map(str::to_owned),
             state,
             in_state_for: Duration::from_nanos(now.saturating_sub(cold.since)),
             calls: self.counters.total(),
@@ -273,10 +313,9 @@ impl CircuitBreaker {
         };
         let settings = Arc::clone(&cold.settings);
         let moved = cold.health.take_move();
-        // Texts are made when the lock is free again.
         drop(cold);
         self.tell_move(moved.as_ref());
-        Snapshot { settings: settings.values(), ..snapshot }
+        (snapshot, settings)
     }
 
     /// Asks for the right to run one call.
@@ -347,6 +386,16 @@ impl CircuitBreaker {
         let (before, after) = self.change(|word| Some(transition::manual(word, state)));
         cold.since = now;
         cold.leases.clear();
+        if let (Some(key), CircuitState::ForcedOpen) = (&self.key, state) {
+            // For rejections to know whose they are.
+            self.name.remember(Opening {
+                circuit: self.id,
+                generation: after.generation().as_u64(),
+                why: Why::ByHand,
+                last_failure: None,
+                key: Some(key.clone()),
+            });
+        }
         if before.state() != state {
             cold.events.push(self.event(before, after, Cause::Manual));
         }
@@ -361,7 +410,7 @@ impl CircuitBreaker {
     }
 
     /// New settings; the state stays. They are in force for everything that begins afterwards.
-    pub(crate) fn apply(&self, settings: Resolved<CircuitBreakerSettings>) {
+    pub(crate) fn apply(&self, settings: &Arc<Resolved<CircuitBreakerSettings>>) {
         let _leaving = self.leave_rest();
         let mut cold = self.cold();
         let inner = &settings.settings;
@@ -371,13 +420,41 @@ impl CircuitBreaker {
         let full_until = cold.leases.full_until(inner.effective_half_open_permits());
         self.gate.full_until.store(full_until, Ordering::Relaxed);
         self.ramp.set_length(inner.ramp_up.map_or(0, nanos));
-        cold.settings = Arc::new(settings);
+        cold.settings = Arc::clone(settings);
         self.reshape(&mut cold);
     }
 
-    /// Calls, or attempts where those are counted, that have ended and were not rejected.
-    pub(crate) fn calls_that_ran(&self) -> u64 {
-        self.counters.ran()
+    /// Calls, or attempts where those are counted, that have ended and were not rejected: those
+    /// that nobody has been told of before.
+    pub(crate) fn newly_ran(&self) -> u64 {
+        let ran = self.counters.ran();
+        // Relaxed: whoever moves it forward owns the difference, and nothing else depends on it.
+        ran.saturating_sub(self.budgeted.fetch_max(ran, Ordering::Relaxed))
+    }
+
+    pub(crate) fn max_keys(&self) -> usize {
+        usize::try_from(self.cold().settings.settings.max_keys).unwrap_or(usize::MAX)
+    }
+
+    /// Whether each key of this operation has a circuit of its own at this moment. A state that
+    /// was set by hand is one for all keys.
+    #[inline]
+    pub(crate) fn leaves_it_to_keys(&self) -> bool {
+        self.mode().enabled()
+            && !matches!(self.word().state(), CircuitState::ForcedOpen | CircuitState::ForcedClosed)
+    }
+
+    /// Whether a circuit that no call is using tells the next one no more than a new circuit would.
+    pub(crate) fn is_idle(&self) -> bool {
+        let word = self.word();
+        let now = self.now();
+        match word.state() {
+            CircuitState::Closed => !word.is_ramping_up() || self.ramp.left(now) == 0,
+            CircuitState::Open => self.deadline(word).is_some_and(|end| end <= now),
+            // Its probe has come to nothing, and the time of another opening has passed.
+            CircuitState::HalfOpen => self.cold().since.saturating_add(self.last_wait()) <= now,
+            CircuitState::ForcedOpen | CircuitState::ForcedClosed => false,
+        }
     }
 
     pub(crate) fn probe_attempts(&self) -> u32 {
@@ -469,6 +546,7 @@ impl fmt::Debug for CircuitBreaker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CircuitBreaker")
             .field("name", &self.name())
+            .field("key", &self.key())
             .field("state", &self.state())
             .finish_non_exhaustive()
     }

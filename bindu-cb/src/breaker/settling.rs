@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering;
 
 use super::permit::{Role, Ticket};
 use super::sync;
-use super::threads;
 use super::transition::{Step, Thresholds};
 use super::word::Word;
 use super::{CircuitBreaker, CircuitState, Cold, Mode, Outcome, nanos, transition};
@@ -22,15 +21,15 @@ impl CircuitBreaker {
     pub(crate) fn settle_success(&self, ticket: Ticket) {
         if self.word().is_untroubled(ticket.generation())
             && !self.has_window()
-            && let Some(number) = threads::owned()
+            && let Some(cell) = self.counters.own_cell()
         {
-            self.counters.add_as(number, Outcome::Success);
+            cell.add(Outcome::Success);
         } else {
             self.settle_other_success(ticket);
         }
     }
 
-    /// With a window, in trouble, or of a thread without a number. One function for all three, so
+    /// With a window, in trouble, or of a thread without a cell of its own. One function for all of them, so
     /// that there is one call to it in each guarded function.
     #[inline(never)]
     fn settle_other_success(&self, ticket: Ticket) {
@@ -252,6 +251,7 @@ impl CircuitBreaker {
                 generation: after.generation().as_u64(),
                 why,
                 last_failure: text.clone(),
+                key: self.key.clone(),
             });
         };
         let too_late = sync::mutated("described_after_the_word");
@@ -271,6 +271,7 @@ impl CircuitBreaker {
                 Why::FailuresInARow(failures) | Why::FailureRate { failures, .. } => failures,
                 Why::SlowCallRate { .. } => window.map_or(0, |window| window.failures),
                 Why::Probe => 1,
+                Why::ByHand => 0,
             },
             window: if cause == Cause::Local { window } else { None },
             last_failure: cold.last_failure.clone(),
@@ -283,6 +284,7 @@ impl CircuitBreaker {
     pub(super) fn event(&self, before: Word, after: Word, cause: Cause) -> Event {
         Event {
             operation: self.name(),
+            key: self.key().map(Arc::from),
             from: before.state(),
             to: after.state(),
             cause,

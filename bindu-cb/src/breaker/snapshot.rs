@@ -57,6 +57,8 @@ impl fmt::Display for CircuitState {
 pub struct Snapshot {
     /// The name of the operation.
     pub operation: &'static str,
+    /// The key, of a circuit that a key has under its operation.
+    pub key: Option<String>,
     /// The state.
     pub state: CircuitState,
     /// How long it has been in that state.
@@ -78,7 +80,8 @@ pub struct Snapshot {
     pub half_open_in: Option<Duration>,
     /// The text of the last recorded failure.
     pub last_failure: Option<String>,
-    /// Every setting of the circuit with its source.
+    /// Every setting of the circuit with its source. Not filled in by the registry for the circuit
+    /// of a key, which has those of its operation.
     pub settings: Vec<SettingValue>,
     /// How the retries stand, if a function of the operation has a `retry_budget`. Filled in by the
     /// registry.

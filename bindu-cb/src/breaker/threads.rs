@@ -8,8 +8,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Threads with a number of their own.
 pub(super) const OWNED: usize = if cfg!(all(test, loom)) { 3 } else { 16 };
-/// Not asked for a number yet. Above [`OWNED`]: one comparison tells a thread that has its number.
+/// Not asked for a number yet. Far above [`OWNED`]: one comparison tells a thread that has its
+/// number.
 const UNASSIGNED: usize = usize::MAX;
+/// Has none of its own.
+const NONE: usize = usize::MAX - 1;
 
 /// Numbers in use, a bit each.
 static TAKEN: AtomicU32 = AtomicU32::new(0);
@@ -50,7 +53,7 @@ impl NumberLease {
 impl Drop for NumberLease {
     fn drop(&mut self) {
         // A destructor that runs after this one may still record an outcome: on the shared cell.
-        NUMBER.set(OWNED);
+        NUMBER.set(NONE);
         if self.0 < OWNED {
             // Release: partner of the Acquire in `take`.
             TAKEN.fetch_and(!(1 << self.0), Ordering::Release);
@@ -58,14 +61,20 @@ impl Drop for NumberLease {
     }
 }
 
-/// This thread's number. `None` if it has none of its own, or has not asked for it yet: then see
-/// [`assigned`].
+/// This thread's number. Far above [`OWNED`] if it has none of its own, or has not asked for it yet:
+/// then see [`assigned`].
+#[inline]
+pub(super) fn number() -> usize {
+    #[cfg(all(test, loom))]
+    return super::models::number();
+    #[cfg(not(all(test, loom)))]
+    NUMBER.get()
+}
+
+/// The same; `None` for a thread that has no number, or none yet.
 #[inline]
 pub(super) fn owned() -> Option<usize> {
-    #[cfg(all(test, loom))]
-    let number = super::models::number();
-    #[cfg(not(all(test, loom)))]
-    let number = NUMBER.get();
+    let number = number();
     (number < OWNED).then_some(number)
 }
 
@@ -82,9 +91,9 @@ pub(super) fn assigned() -> usize {
 fn assign() -> usize {
     let number = NUMBER.get();
     if number != UNASSIGNED {
-        return number;
+        return number.min(OWNED);
     }
     let number = LEASE.try_with(|lease| lease.0).unwrap_or(OWNED);
-    NUMBER.set(number);
+    NUMBER.set(if number < OWNED { number } else { NONE });
     number
 }

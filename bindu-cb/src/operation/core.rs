@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use crate::breaker::{Admission, CircuitBreaker, FunctionSnapshot, Mode};
+use crate::keyed::Keys;
 use crate::registry::Inner;
 use crate::retry::{Budget, RetryBudgetSnapshot};
 use crate::settings::{Given, Resolved, RetrySettings, Settings, kind_of};
@@ -69,6 +70,7 @@ pub(crate) struct Policy {
 pub(crate) struct Core {
     pub(crate) circuit: Arc<CircuitBreaker>,
     pub(crate) budget: Arc<Budget>,
+    pub(crate) keys: Arc<Keys>,
     origin: Origin,
     registry: Weak<Inner>,
     /// The time limit of an attempt in nanoseconds; the maximum stands for none. Beside the
@@ -82,7 +84,7 @@ pub(crate) const NO_TIMEOUT: u64 = u64::MAX;
 
 impl Core {
     pub(crate) fn new(
-        (circuit, budget): (Arc<CircuitBreaker>, Arc<Budget>),
+        (circuit, budget, keys): (Arc<CircuitBreaker>, Arc<Budget>, Arc<Keys>),
         origin: Origin,
         registry: Weak<Inner>,
         settings: &Settings,
@@ -94,6 +96,7 @@ impl Core {
             policy: Mutex::new(Arc::new(policy)),
             circuit,
             budget,
+            keys,
             origin,
             registry,
         }
@@ -159,22 +162,22 @@ impl Core {
     /// Every way into a call but the simplest. One function for all of them, so that there is one
     /// call to it in each guarded function.
     #[inline(never)]
-    pub(crate) fn admit(&self, mode: Mode) -> Admission {
+    pub(crate) fn admit(&self, circuit: &CircuitBreaker, mode: Mode) -> Admission {
         let admission = if mode.enabled() {
-            self.circuit.through_gate(mode)
+            circuit.through_gate(mode)
         } else {
-            self.note_off(mode);
+            self.note_off(circuit, mode);
             Admission::NOT_ASKED
         };
-        if self.has_deadline() { self.circuit.begin(admission) } else { admission }
+        if self.has_deadline() { circuit.begin(admission) } else { admission }
     }
 
     /// A call runs without protection: says so once, if nothing at all is protected (rule S5).
-    fn note_off(&self, mode: Mode) {
+    fn note_off(&self, circuit: &CircuitBreaker, mode: Mode) {
         if mode.is_off_and_noted() {
             return;
         }
-        self.circuit.noted_off(mode);
+        circuit.noted_off(mode);
         if let Some(registry) = self.registry.upgrade() {
             registry.warn_if_all_disabled();
         }

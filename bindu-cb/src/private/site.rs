@@ -4,12 +4,19 @@ use std::panic::Location;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use super::Keyed;
 use crate::operation::{Core, Origin, Preset};
 use crate::registry;
 #[cfg(feature = "test-util")]
 use crate::registry::Inner;
 use crate::retry::{Call, core_ref};
 use crate::settings::{Count, Given, Key, Nested, OnCancel, Overrides, Value, Window, each_key};
+
+/// A site's operation lives as long as the program, unless a test has isolated its thread.
+#[cfg(not(feature = "test-util"))]
+pub(super) type SiteCore = &'static Arc<Core>;
+#[cfg(feature = "test-util")]
+pub(super) type SiteCore = Arc<Core>;
 
 /// One annotated function.
 pub struct Site {
@@ -58,10 +65,30 @@ impl Site {
     pub fn enter(&'static self) -> Call<'static> {
         #[cfg(feature = "test-util")]
         if let Some(isolated) = crate::testing::isolated() {
-            return Call::enter(self.core_in(&isolated));
+            return Call::enter(core_ref(&self.core_in(&isolated)).detached());
         }
         let core = self.core.get().unwrap_or_else(|| self.first_core());
         Call::enter(core_ref(core))
+    }
+
+    /// The circuit that a key has, for one call.
+    #[inline]
+    pub(super) fn keyed(&'static self, key: &str) -> Keyed {
+        let core = self.core();
+        let slot = core.keys.slot(key);
+        Keyed { core, slot }
+    }
+
+    #[inline]
+    fn core(&'static self) -> SiteCore {
+        #[cfg(feature = "test-util")]
+        if let Some(isolated) = crate::testing::isolated() {
+            return self.core_in(&isolated);
+        }
+        let core = self.core.get().unwrap_or_else(|| self.first_core());
+        #[cfg(feature = "test-util")]
+        let core = Arc::clone(core);
+        core
     }
 
     #[cold]

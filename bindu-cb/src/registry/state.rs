@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 
 use crate::breaker::CircuitBreaker;
 use crate::error::SettingProblem;
+use crate::keyed::Keys;
 use crate::operation::{Core, Origin};
 use crate::retry::Budget;
 use crate::settings::{CircuitBreakerSettings, Given, Settings, kind_of, mangle};
@@ -21,6 +22,7 @@ pub(super) struct State {
 pub(super) struct Entry {
     pub(super) circuit: Arc<CircuitBreaker>,
     pub(super) budget: Arc<Budget>,
+    pub(super) keys: Arc<Keys>,
     /// The breaker settings that attributes give, of each key the first.
     pub(super) given: Vec<Given>,
     pub(super) functions: Vec<Weak<Core>>,
@@ -119,14 +121,16 @@ impl Entry {
         self.given.len() > before
     }
 
-    pub(super) fn shared(&self) -> (Arc<CircuitBreaker>, Arc<Budget>) {
-        (Arc::clone(&self.circuit), Arc::clone(&self.budget))
+    pub(super) fn shared(&self) -> (Arc<CircuitBreaker>, Arc<Budget>, Arc<Keys>) {
+        (Arc::clone(&self.circuit), Arc::clone(&self.budget), Arc::clone(&self.keys))
     }
 
     pub(super) fn apply(&self, settings: &Settings, notices: &mut Vec<Notice>) {
         let resolved = settings.circuit(self.circuit.name(), &self.given);
         notices.extend(warnings(self.circuit.name(), &resolved.adjusted));
-        self.circuit.apply(resolved);
+        let resolved = Arc::new(resolved);
+        self.circuit.apply(&resolved);
+        self.keys.apply(&resolved);
     }
 
     pub(super) fn note_derived(&mut self, origin: &Origin, notices: &mut Vec<Notice>) {

@@ -26,6 +26,8 @@ const SECOND: u64 = 1_000_000_000;
 #[derive(Debug, Default)]
 pub(crate) struct Budget {
     saved: AtomicU64,
+    /// Calls of all the operation's circuits, as far as those have told of them.
+    ran: AtomicU64,
     calls: AtomicU64,
     /// A moment of the circuit's clock, plus one. Zero: none yet.
     until: AtomicU64,
@@ -105,7 +107,9 @@ impl Budget {
     }
 
     fn new_calls(&self, circuit: &CircuitBreaker, counted: Counted) -> u64 {
-        let mut calls = circuit.calls_that_ran() + self.uncounted.load(Ordering::Relaxed);
+        let newly_ran = circuit.newly_ran();
+        let ran = self.ran.fetch_add(newly_ran, Ordering::Relaxed) + newly_ran;
+        let mut calls = ran + self.uncounted.load(Ordering::Relaxed);
         if counted == Counted::Attempts {
             calls = calls.saturating_sub(self.granted.load(Ordering::Relaxed));
         }

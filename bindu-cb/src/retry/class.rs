@@ -47,7 +47,7 @@ struct Held {
 
 struct Hearing {
     class: Arc<CircuitBreaker>,
-    waiting: AssertUnwindSafe<Waiting>,
+    waiting: AssertUnwindSafe<Waiting<'static>>,
 }
 
 struct Permit {
@@ -133,8 +133,9 @@ impl<'a> ClassedCall<'a> {
 
     #[cold]
     fn rejecting(&self) -> &CircuitBreaker {
-        let own = &self.call.core.circuit;
-        self.rejected_by.and_then(|number| own.classes().nth(number.into())).unwrap_or(own)
+        let own = self.call.core.circuit();
+        let class = self.rejected_by.and_then(|number| own.classes().nth(number.into()));
+        class.map_or(own, |class| class)
     }
 
     /// Runs one attempt.
@@ -270,7 +271,7 @@ impl<'a> ClassedCall<'a> {
             // Without its lease, which goes back with each attempt that is counted singly.
             let ticket = if per_attempt { permit.ticket.as_caller() } else { permit.ticket };
             let class = Arc::clone(&permit.class);
-            let waiting: Waiting =
+            let waiting: Waiting<'static> =
                 Box::pin(wait_or_hear(Arc::clone(&class), Some(ticket), Duration::MAX));
             Hearing { class, waiting: AssertUnwindSafe(waiting) }
         });

@@ -3,6 +3,7 @@
 
 mod budget;
 mod class;
+mod core_ref;
 mod nested;
 pub(crate) mod schedule;
 pub(crate) mod seen;
@@ -10,12 +11,9 @@ pub(crate) mod verdict;
 mod wait;
 
 use std::future::Future;
-#[cfg(feature = "test-util")]
-use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -23,12 +21,13 @@ use tokio::time::timeout;
 
 use crate::breaker::{Admission, Mode, Outcome, Ticket};
 use crate::error::{AttemptTimeoutError, CircuitBreakerOpenError};
-use crate::operation::{Core, NO_TIMEOUT};
+use crate::operation::NO_TIMEOUT;
 use crate::settings::{Nested, RetrySettings};
 pub(crate) use budget::Budget;
 use budget::Counted;
 pub use budget::RetryBudgetSnapshot;
 pub use class::ClassedCall;
+pub(crate) use core_ref::{CoreRef, core_ref};
 use nested::Attempt;
 use schedule::Schedule;
 use seen::{Seen, Text};
@@ -38,29 +37,10 @@ use wait::{Waiting, wait_or_hear};
 const FAILED_VALUE: Text<'_> = Text::Static("the value that was returned counts as a failure");
 const DROPPED_AFTER_FAILURE: Text<'_> = Text::Static("the call was dropped after a failed attempt");
 
-/// Whose call it is. A site's operation lives as long as the program, unless a test has isolated
-/// its thread: with `test-util` a call owns its share.
-#[cfg(not(feature = "test-util"))]
-pub(crate) type CoreRef<'a> = &'a Core;
-#[cfg(feature = "test-util")]
-pub(crate) type CoreRef<'a> = Arc<Core>;
-
-#[cfg(not(feature = "test-util"))]
-pub(crate) fn core_ref(core: &Arc<Core>) -> CoreRef<'_> {
-    core
-}
-
-#[cfg(feature = "test-util")]
-pub(crate) fn core_ref(core: &Arc<Core>) -> CoreRef<'_> {
-    Arc::clone(core)
-}
-
 /// One call: admitted, and told its outcome at the end. Dropped before, it counts as what it was
 /// (rule B6).
 pub struct Call<'a> {
     core: CoreRef<'a>,
-    #[cfg(feature = "test-util")]
-    lifetime: PhantomData<&'a Core>,
     mode: Mode,
     /// The permit that is held. Without one the circuit is off, or (attempts counted singly) the
     /// call is between two attempts. Says when the call began, too, if it could be slow or if a
@@ -68,10 +48,10 @@ pub struct Call<'a> {
     admission: Admission,
     /// What only calls with a failed attempt need. Dropped by hand, which is to say taken: what the
     /// compiler would call instead to find out that there is nothing, costs as much as the rest.
-    trouble: ManuallyDrop<Option<Box<Trouble>>>,
+    trouble: ManuallyDrop<Option<Box<Trouble<'a>>>>,
 }
 
-struct Trouble {
+struct Trouble<'a> {
     settings: RetrySettings,
     no_wait: bool,
     schedule: Schedule,
@@ -85,7 +65,7 @@ struct Trouble {
     last_ticket: Option<Ticket>,
     /// The wait that is under way. Asserted, because a guarded function's future is unwind safe if
     /// its body's is.
-    waiting: Option<AssertUnwindSafe<Waiting>>,
+    waiting: Option<AssertUnwindSafe<Waiting<'a>>>,
 }
 
 /// A wait that was decided on, before the error it was decided for is dropped.
@@ -106,15 +86,8 @@ impl<'a> Call<'a> {
         } else {
             mode.is_off_and_noted().then_some(Admission::NOT_ASKED)
         };
-        let admission = simply.unwrap_or_else(|| core.admit(mode));
-        Self {
-            core,
-            #[cfg(feature = "test-util")]
-            lifetime: PhantomData,
-            mode,
-            admission,
-            trouble: ManuallyDrop::new(None),
-        }
+        let admission = simply.unwrap_or_else(|| core.admit(core.circuit(), mode));
+        Self { core, mode, admission, trouble: ManuallyDrop::new(None) }
     }
 
     /// The error of a call that must not run.
@@ -254,7 +227,8 @@ impl<'a> Call<'a> {
             (false, _) if trouble.attempts > 1 => Counted::Before,
             (false, _) => Counted::NotYet,
         };
-        self.core.budget.take(ratio, &trouble.settings, &self.core.circuit, counted)
+        let Some(trouble) = &*self.trouble else { return true };
+        self.core.budget.take(ratio, &trouble.settings, self.core.circuit(), counted)
     }
 
     fn record(&mut self, recorded: Recorded, text: Text<'_>) {
@@ -274,7 +248,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    fn trouble(&mut self) -> &mut Trouble {
+    fn trouble(&mut self) -> &mut Trouble<'a> {
         let (core, began) = (&self.core, self.admission.began());
         self.trouble.get_or_insert_with(|| {
             let policy = core.policy();
@@ -295,6 +269,7 @@ impl<'a> Call<'a> {
         let Some(trouble) = &*self.trouble else { return };
         tracing::debug!(
             operation = self.core.circuit.name(),
+            key = self.core.circuit.key(),
             attempt = trouble.attempts,
             of = trouble.settings.attempts,
             ?wait,
@@ -307,7 +282,7 @@ impl<'a> Call<'a> {
     /// meanwhile (rule L2), and then the call is a rejected one: see [`rejection`](Self::rejection).
     pub fn wait(&mut self, Delay(wait): Delay) -> Wait<'_, 'a> {
         let heeds = self.mode.enabled() && !self.mode.dry_run();
-        let circuit = Arc::clone(&self.core.circuit);
+        let circuit = self.core.for_wait();
         let ticket = self.admission.ticket();
         let trouble = self.trouble();
         let ticket = ticket.or(trouble.last_ticket).filter(|_| heeds);

@@ -1,8 +1,8 @@
 //! The wait between two attempts, which ends early when the circuit opens.
 
 use std::future::{Future, poll_fn};
+use std::ops::Deref;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -10,14 +10,15 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::breaker::{Admission, CircuitBreaker, Ticket};
 
-/// Boxed, and the owner of its circuit: a timer and a listener would make every guarded function's
-/// future larger, for what only calls in trouble need.
-pub(super) type Waiting = Pin<Box<dyn Future<Output = Result<(), Admission>> + Send + Sync>>;
+/// Boxed: a timer and a listener would make every guarded function's future larger, for what only
+/// calls in trouble need.
+pub(super) type Waiting<'a> =
+    Pin<Box<dyn Future<Output = Result<(), Admission>> + Send + Sync + 'a>>;
 
 /// Waits so long, or, with a ticket, until its circuit no longer admits the call (rule L2): then the
 /// result is the rejection.
 pub(super) async fn wait_or_hear(
-    circuit: Arc<CircuitBreaker>,
+    circuit: impl Deref<Target = CircuitBreaker>,
     ticket: Option<Ticket>,
     wait: Duration,
 ) -> Result<(), Admission> {

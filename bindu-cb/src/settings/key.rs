@@ -95,7 +95,7 @@ impl Key {
             Self::FailureRate | Self::SlowCallRate | Self::AdaptiveMin | Self::AdaptiveMax => {
                 Expected::Number(1, 100)
             }
-            Self::ProbeAttempts | Self::MinimumCalls | Self::Attempts => {
+            Self::ProbeAttempts | Self::MinimumCalls | Self::MaxKeys | Self::Attempts => {
                 Expected::Number(1, u32::MAX)
             }
             Self::RetryBudgetReserve => Expected::Number(0, u32::MAX),

@@ -63,6 +63,9 @@ macro_rules! each_key {
             /// Closed again, the part of the calls that is let through rises over this time.
             /// Default: none, all are.
             RampUp ramp_up: Duration => Option<Duration> = None;
+            /// Keys that have a circuit of their own at the same time, where a function has a
+            /// `key`; 1 or more. Default: 1024.
+            MaxKeys max_keys: u32 => u32 = 1_024;
             /// What one outcome is. Default: the call.
             Count count: Count => Count = Count::Call;
             /// What a dropped call counts as if no attempt of it had failed. Default: nothing.

@@ -1,0 +1,282 @@
+//! Circuits by key: each host, or tenant, has one of its own under the operation.
+//!
+//! A call finds its circuit among those that its thread knows ([`cache`]), without anything that
+//! another thread writes; only a key that the thread has not met since it was made, or made anew,
+//! is looked for in the operation's table, under a lock. The table alone owns the circuits. Calls
+//! hold a share while they are under way, and threads remember weakly: so a circuit that is taken
+//! out of the table while nobody holds a share is gone for every thread at that moment.
+//!
+//! There are at most `max_keys`. For another one a circuit must go that nobody has used since it was
+//! last considered ("second chance", as pages are replaced), no call is using, and that would tell
+//! the next call no more than a new one: never one that is open, before its time. If there is none
+//! the call has the circuit of the operation itself.
+
+mod cache;
+mod text;
+
+use std::collections::BTreeMap;
+use std::collections::hash_map::RandomState;
+use std::fmt;
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::ops::Bound::{Excluded, Unbounded};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::breaker::CircuitBreaker;
+use crate::settings::{CircuitBreakerSettings, Resolved};
+pub(crate) use text::with_text;
+
+/// Longer keys are cut: callers choose them, and they are kept. The hash tells them apart.
+const LONGEST_KEY: usize = 128;
+/// Steps through the table, in search of a circuit that may go, that can be saved up.
+const MOST_STEPS: usize = 4_096;
+/// Steps that every call in want of a circuit adds to those. While no circuit may go, this is what
+/// a call costs.
+const STEPS_OF_A_CALL: usize = 64;
+
+/// The keys of an operation.
+pub(crate) struct Keys {
+    /// Tells one operation's keys from another's.
+    id: u32,
+    operation: Arc<CircuitBreaker>,
+    /// Of a seed that nobody knows: keys may be chosen by strangers.
+    hasher: RandomState,
+    table: Mutex<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    slots: BTreeMap<u64, Arc<Slot>>,
+    /// The hash that was considered last.
+    hand: u64,
+    steps: usize,
+    told_full: bool,
+}
+
+/// The place of a key, shared by the calls that are using it.
+pub(crate) struct Slot {
+    pub(crate) circuit: Arc<CircuitBreaker>,
+    keys: u32,
+    state: AtomicU8,
+}
+
+/// States of a slot: not used since it was made or last considered, used, and taken away.
+const UNUSED: u8 = 0;
+const USED: u8 = 1;
+const GONE: u8 = 2;
+
+impl Keys {
+    pub(crate) fn new(operation: Arc<CircuitBreaker>) -> Self {
+        static NEXT_ID: AtomicU32 = AtomicU32::new(0);
+        Self {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            operation,
+            hasher: RandomState::new(),
+            table: Mutex::default(),
+        }
+    }
+
+    /// The place of a key, made if it is new. `None` where the operation's own circuit is to be
+    /// used: it is off, or set by hand, or there is no room.
+    #[inline]
+    pub(crate) fn slot(&self, key: &str) -> Option<Arc<Slot>> {
+        if !self.operation.leaves_it_to_keys() {
+            return None;
+        }
+        let hash = self.hash(key);
+        match cache::get(hash) {
+            Some(slot) if slot.keys == self.id && slot.is_of(key) && slot.used() => Some(slot),
+            _ => self.slot_of_table(key, hash),
+        }
+    }
+
+    #[inline]
+    fn hash(&self, key: &str) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(key.as_bytes());
+        hasher.finish()
+    }
+
+    #[cold]
+    fn slot_of_table(&self, key: &str, hash: u64) -> Option<Arc<Slot>> {
+        let mut table = self.table();
+        if let Some(slot) = table.slots.get(&hash) {
+            // Of two keys with one hash, which nobody can foresee, the second has no circuit.
+            let slot = Arc::clone(slot);
+            drop(table);
+            let known = slot.is_of(key) && slot.used();
+            return known.then(|| {
+                cache::put(hash, &slot);
+                slot
+            });
+        }
+        let limit = self.operation.max_keys();
+        table.steps = table.steps.saturating_add(STEPS_OF_A_CALL).min(MOST_STEPS);
+        if !table.make_room(limit.saturating_sub(1)) {
+            let told = std::mem::replace(&mut table.told_full, true);
+            drop(table);
+            if !told {
+                tracing::warn!(
+                    operation = self.operation.name(),
+                    max_keys = limit,
+                    "no circuit left for another key: each is open or in use; \
+                     further keys share the circuit of the operation"
+                );
+            }
+            return None;
+        }
+        let slot = Arc::new(Slot {
+            circuit: Arc::new(self.operation.of_key(kept(key))),
+            keys: self.id,
+            // Not yet used again: keys that come once go before those that come back.
+            state: AtomicU8::new(UNUSED),
+        });
+        table.slots.insert(hash, Arc::clone(&slot));
+        drop(table);
+        cache::put(hash, &slot);
+        Some(slot)
+    }
+
+    /// The circuit of a key, if it has one.
+    pub(crate) fn get(&self, key: &str) -> Option<Arc<CircuitBreaker>> {
+        let table = self.table();
+        let slot = table.slots.get(&self.hash(key)).filter(|slot| slot.is_of(key))?;
+        Some(Arc::clone(&slot.circuit))
+    }
+
+    /// Forgets a key, in whatever state its circuit is. Calls under way end on the old one.
+    pub(crate) fn remove(&self, key: &str) -> bool {
+        let hash = self.hash(key);
+        let mut table = self.table();
+        if !table.slots.get(&hash).is_some_and(|slot| slot.is_of(key)) {
+            return false;
+        }
+        let removed = table.slots.remove(&hash);
+        drop(table);
+        if let Some(slot) = removed {
+            // Relaxed: a call that begins meanwhile comes before or after.
+            slot.state.store(GONE, Ordering::Relaxed);
+        }
+        true
+    }
+
+    /// The circuits, in the order of their keys.
+    pub(crate) fn circuits(&self) -> Vec<Arc<CircuitBreaker>> {
+        let table = self.table();
+        let mut all: Vec<_> = table.slots.values().map(|slot| Arc::clone(&slot.circuit)).collect();
+        drop(table);
+        all.sort_by(|a, b| a.key().cmp(&b.key()));
+        all
+    }
+
+    /// The operation has new settings: so have its keys, the next ones by themselves.
+    pub(crate) fn apply(&self, settings: &Arc<Resolved<CircuitBreakerSettings>>) {
+        let mut table = self.table();
+        for slot in table.slots.values() {
+            slot.circuit.apply(settings);
+        }
+        table.told_full = false;
+        // Twice around: the first time may find each of them used.
+        table.steps = table.slots.len() * 2 + MOST_STEPS;
+        table.make_room(self.operation.max_keys());
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        // Nothing of a user's runs under the lock, so a poisoned one is as good as new.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    /// Takes circuits away until there are no more than `most`. False if that cannot be.
+    fn make_room(&mut self, most: usize) -> bool {
+        while self.slots.len() > most {
+            if self.steps == 0 {
+                return false;
+            }
+            self.steps -= 1;
+            self.consider_next();
+        }
+        true
+    }
+
+    /// Takes one away, if it may go.
+    fn consider_next(&mut self) {
+        let after = self.slots.range((Excluded(self.hand), Unbounded)).next();
+        let Some((hash, slot)) = after.or_else(|| self.slots.first_key_value()) else { return };
+        let hash = *hash;
+        self.hand = hash;
+        if slot.was_used() || !slot.is_idle() {
+            return;
+        }
+        let Some(slot) = self.slots.remove(&hash) else { return };
+        // A thread may have remembered it since: then it stays.
+        match Arc::try_unwrap(slot) {
+            // A call may have come and gone since, or left its circuit with somebody.
+            Ok(slot) if !slot.is_spare() => {
+                self.slots.insert(hash, Arc::new(slot));
+            }
+            Ok(_) => {}
+            Err(slot) => {
+                self.slots.insert(hash, slot);
+            }
+        }
+    }
+}
+
+impl Slot {
+    #[inline]
+    fn is_of(&self, key: &str) -> bool {
+        let own = self.circuit.key().unwrap_or_default();
+        own == key || key.len() > LONGEST_KEY && own == &*kept(key)
+    }
+
+    /// Notes that it is used. False if it has been taken away.
+    #[inline]
+    fn used(&self) -> bool {
+        // Relaxed, here and below: nothing else depends on it.
+        match self.state.load(Ordering::Relaxed) {
+            USED => true,
+            GONE => false,
+            _ => self.note_use(),
+        }
+    }
+
+    #[cold]
+    fn note_use(&self) -> bool {
+        let before =
+            self.state.compare_exchange(UNUSED, USED, Ordering::Relaxed, Ordering::Relaxed);
+        before != Err(GONE)
+    }
+
+    /// Whether it was used since the last time that this was asked.
+    fn was_used(&self) -> bool {
+        self.state.compare_exchange(USED, UNUSED, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// Whether nobody holds it and nothing is lost with it.
+    fn is_idle(self: &Arc<Self>) -> bool {
+        Arc::strong_count(self) == 1 && self.is_spare()
+    }
+
+    fn is_spare(&self) -> bool {
+        Arc::strong_count(&self.circuit) == 1 && self.circuit.is_idle()
+    }
+}
+
+/// The text of a key as it is kept.
+fn kept(key: &str) -> Box<str> {
+    if key.len() <= LONGEST_KEY {
+        return key.into();
+    }
+    let end = (0..=LONGEST_KEY).rfind(|i| key.is_char_boundary(*i)).unwrap_or(0);
+    let mut kept = key[..end].to_owned();
+    kept.push('…');
+    kept.into()
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keys").field("operation", &self.operation).finish_non_exhaustive()
+    }
+}
