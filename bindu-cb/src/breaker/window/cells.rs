@@ -18,12 +18,13 @@ struct Slot {
 #[repr(align(256))]
 struct WindowCell([Slot; BUCKETS]);
 
-pub(in crate::breaker) struct WindowCells(Box<[WindowCell]>);
+pub(in crate::breaker) struct WindowCells(Box<[WindowCell; OWNED]>);
 
 impl WindowCells {
     pub(in crate::breaker) fn new() -> Self {
         let slot = || Slot { tag: AtomicU64::new(NOBODY), count: AtomicU64::new(0) };
-        Self((0..OWNED).map(|_| WindowCell(std::array::from_fn(|_| slot()))).collect())
+        let cell = || WindowCell(std::array::from_fn(|_| slot()));
+        Self(Box::new(std::array::from_fn(|_| cell())))
     }
 
     /// Adds one under this tag. False for a thread without a cell.
