@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bindu_cb::{
-    CircuitBreaker, CircuitState, Event, Settings, Window, get_circuit_breaker, registry,
+    CircuitBreaker, CircuitBreakerSettings, CircuitState, Event, Settings, Window,
+    get_circuit_breaker, registry,
 };
 
 const RUN: Duration = Duration::from_secs(20);
@@ -166,4 +167,48 @@ fn calls_of_every_kind_at_once_lose_nothing() {
             permit.success();
         }
     }
+}
+
+/// A ramp ends by whoever comes next; another call that opens the circuit just then must not lose
+/// its trip.
+#[test]
+fn no_trip_is_lost_at_the_end_of_a_ramp() {
+    const RAMP: Duration = Duration::from_micros(30);
+    let settings = CircuitBreakerSettings::default()
+        .window(Window::Calls(10))
+        .minimum_calls(1)
+        .failure_rate(1)
+        .recovery_timeout(Duration::ZERO)
+        .ramp_up(RAMP);
+    let circuit = CircuitBreaker::new("end-of-ramp", settings);
+    let (at_it, over) = (AtomicBool::new(false), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                if at_it.load(Ordering::Relaxed) {
+                    drop(circuit.try_acquire());
+                }
+            }
+        });
+        let lost = (0..10_000_u64).filter(|round| {
+            circuit.reset();
+            circuit.try_acquire().expect("it is closed").failure();
+            let Ok(probe) = circuit.try_acquire() else { return false };
+            probe.success();
+            let began = Instant::now();
+            let Ok(permit) = circuit.try_acquire() else { return false };
+            at_it.store(true, Ordering::Relaxed);
+            let until = RAMP.saturating_sub(Duration::from_nanos(500));
+            let until = until + Duration::from_nanos(round % 2_000);
+            while began.elapsed() < until {}
+            let was_closed = circuit.state() == CircuitState::Closed;
+            permit.failure();
+            let is_lost = was_closed && circuit.state() == CircuitState::Closed;
+            at_it.store(false, Ordering::Relaxed);
+            is_lost
+        });
+        let lost = lost.count();
+        over.store(true, Ordering::Relaxed);
+        assert_eq!(lost, 0);
+    });
 }

@@ -78,8 +78,10 @@ impl CircuitBreaker {
                         Some(false) => {
                             return Err((word, self.ramp.left(now)));
                         }
-                        // If another call has ended it, or counted: look again.
-                        None => drop(self.swap(word, word.ramped_up())),
+                        None => {
+                            let _cold = self.cold();
+                            self.end_ramp();
+                        }
                     }
                 }
                 CircuitState::Closed | CircuitState::ForcedClosed => {
@@ -112,6 +114,16 @@ impl CircuitBreaker {
                 }
             }
         }
+    }
+
+    /// Takes the mark of a ramp away whose time is up, under the lock: who opens the circuit there
+    /// counts on a word that does not move.
+    #[cold]
+    pub(super) fn end_ramp(&self) {
+        self.change(|word| {
+            let over = word.is_ramping_up() && self.ramp.is_over(self.now());
+            over.then(|| word.ramped_up())
+        });
     }
 
     /// When the opening of this word ends; `None` if the word has moved on meanwhile.

@@ -54,6 +54,10 @@ impl Ramp {
         Some(FIRST + u64::try_from(risen).unwrap_or(0))
     }
 
+    pub(super) fn is_over(&self, now: Nanos) -> bool {
+        self.share(now).is_none()
+    }
+
     /// The share as a part of one.
     pub(super) fn part(&self, now: Nanos) -> Option<f64> {
         #[expect(clippy::cast_precision_loss, reason = "33 bits fit")]
