@@ -5,20 +5,23 @@ use std::time::Duration;
 
 use bindu_cb::testing::isolate;
 use bindu_cb::{
-    CircuitBreaker, CircuitBreakerSettings, CircuitState, OpenCause, OpenReason,
+    CircuitBreaker, CircuitBreakerSettings, CircuitState, OpenCause, OpenReason, Window,
     get_circuit_breaker, with_circuit_breaker,
 };
 use tokio::time::advance;
 
 use crate::support::{Failure, Service, circuit, millis, secs, snapshot_of, trip};
 
-fn ramping() -> CircuitBreaker {
-    let settings = CircuitBreakerSettings::default()
+fn ramp_settings() -> CircuitBreakerSettings {
+    CircuitBreakerSettings::default()
         .failure_threshold(3)
         .recovery_timeout(secs(10))
         .recovery_multiplier(2.0)
-        .ramp_up(secs(10));
-    CircuitBreaker::new("ramp", settings)
+        .ramp_up(secs(10))
+}
+
+fn ramping() -> CircuitBreaker {
+    CircuitBreaker::new("ramp", ramp_settings())
 }
 
 /// Opens it, waits, and closes it by a probe.
@@ -96,6 +99,21 @@ async fn re_opens_start_over_when_the_ramp_is_done() {
     trip(&circuit);
     let snapshot = circuit.snapshot();
     assert_eq!((snapshot.reopens, snapshot.half_open_in), (0, Some(secs(10))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn they_start_over_also_if_nobody_has_asked_since() {
+    for window in [None, Some(Window::Calls(10))] {
+        let mut settings = ramp_settings();
+        settings.window = window;
+        let circuit = CircuitBreaker::new("ramp", settings.failure_threshold(1).minimum_calls(1));
+        recover(&circuit).await;
+        let slow = circuit.try_acquire().expect("the first goes through");
+        advance(secs(30)).await;
+        slow.failure();
+        let snapshot = circuit.snapshot();
+        assert_eq!((snapshot.reopens, snapshot.half_open_in), (0, Some(secs(10))), "{window:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

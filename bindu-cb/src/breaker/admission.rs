@@ -117,8 +117,8 @@ impl CircuitBreaker {
     }
 
     /// Takes the mark of a ramp away whose time is up, under the lock: who opens the circuit there
-    /// counts on a word that does not move.
-    #[cold]
+    /// counts on a word that does not move. Asked at the next call, and before a failure counts,
+    /// whichever comes first: what opens the circuit after the ramp opens it anew.
     pub(super) fn end_ramp(&self) {
         self.change(|word| {
             let over = word.is_ramping_up() && self.ramp.is_over(self.now());

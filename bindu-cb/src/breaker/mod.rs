@@ -287,6 +287,7 @@ impl CircuitBreaker {
     pub(crate) fn figures(&self) -> (Snapshot, Arc<Resolved<CircuitBreakerSettings>>) {
         let now = self.now();
         let mut cold = self.cold();
+        self.end_ramp();
         // Under the lock the state cannot change, so its deadline belongs to it.
         let word = self.word();
         let state = word.state();

@@ -107,6 +107,7 @@ impl CircuitBreaker {
         let early = sync::mutated("failures_without_the_lock").then(|| self.word());
         let _leaving = self.leave_rest();
         let mut cold = self.cold();
+        self.end_ramp();
         let mut word = early.unwrap_or_else(|| self.word());
         loop {
             let next = match transition::failure(word, ticket.generation(), self.thresholds()) {
@@ -194,6 +195,7 @@ impl CircuitBreaker {
         let now = self.now();
         let failed = outcome == Outcome::Failure;
         let mut cold = self.cold();
+        self.end_ramp();
         let word = self.word();
         if word.generation() != ticket.generation() {
             return false;
