@@ -73,11 +73,10 @@ impl Ramp {
         Some(before / ALL != before.wrapping_add(share) / ALL)
     }
 
-    /// How long the ramp goes on.
+    /// How long the ramp goes on: never longer than it is, also if the clock was set back.
     pub(super) fn left(&self, now: Nanos) -> Nanos {
-        let end =
-            self.began.load(Ordering::Relaxed).saturating_add(self.length.load(Ordering::Relaxed));
-        end.saturating_sub(now)
+        let passed = now.saturating_sub(self.began.load(Ordering::Relaxed));
+        self.length.load(Ordering::Relaxed).saturating_sub(passed)
     }
 }
 
@@ -113,7 +112,11 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_set_back_begins_again_and_nothing_overflows() {
+    fn a_clock_that_was_set_back_is_at_the_beginning_and_nothing_overflows() {
+        let ramp = Ramp::new(10);
+        ramp.begin(3_600);
+        assert_eq!((ramp.part(0), ramp.left(0)), (ramp.part(3_600), 10));
+
         let ramp = Ramp::new(Nanos::MAX);
         ramp.begin(Nanos::MAX - 1);
         assert_eq!(ramp.part(0), ramp.part(Nanos::MAX - 1));
