@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use crate::name::{Name, Why};
+use crate::name::{Name, Opening, Why};
 
 /// A call was turned away because the circuit of its operation is open.
 ///
@@ -196,7 +196,21 @@ impl OpeningId {
 impl OpenCause {
     /// What kind of event opened the circuit.
     pub fn reason(&self) -> OpenReason {
-        self.opening.reason()
+        self.reason_of(self.recall().as_ref())
+    }
+
+    fn recall(&self) -> Option<Opening> {
+        self.name.recall(self.circuit, self.opening.generation())
+    }
+
+    /// The circuit's word tells that it opened again; that it was calls and no probe, before it let
+    /// everybody through, is remembered with the opening.
+    fn reason_of(&self, opening: Option<&Opening>) -> OpenReason {
+        match (self.opening.reason(), opening.map(|opening| opening.why)) {
+            (OpenReason::ProbeFailed, None | Some(Why::Probe)) => OpenReason::ProbeFailed,
+            (OpenReason::ProbeFailed, Some(_)) => OpenReason::Failures,
+            (reason, _) => reason,
+        }
     }
 
     /// The cause in an error's source chain, if it comes from a rejection: by an inner guarded call,
@@ -221,18 +235,17 @@ impl OpenCause {
     /// The text of the failure that opened the circuit. `None` if it was opened by hand, or if it
     /// has opened several times since, or no longer exists.
     pub fn last_failure(&self) -> Option<String> {
-        if matches!(self.reason(), OpenReason::Forced | OpenReason::RampUp) {
+        if matches!(self.opening.reason(), OpenReason::Forced | OpenReason::RampUp) {
             return None;
         }
-        let opening = self.name.recall(self.circuit, self.opening.generation())?;
-        opening.last_failure.as_deref().map(str::to_owned)
+        self.recall()?.last_failure.as_deref().map(str::to_owned)
     }
 }
 
 impl fmt::Display for OpenCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let opening = self.name.recall(self.circuit, self.opening.generation());
-        match self.reason() {
+        let opening = self.recall();
+        match self.reason_of(opening.as_ref()) {
             OpenReason::Forced => return f.write_str("forced open by hand"),
             OpenReason::RampUp => return f.write_str("closed again, and not yet for all calls"),
             OpenReason::ProbeFailed => f.write_str("opened again because a probe failed")?,

@@ -88,6 +88,10 @@ async fn a_trip_on_the_way_opens_again_and_waits_longer() {
     let snapshot = circuit.snapshot();
     assert_eq!((snapshot.state, snapshot.reopens), (CircuitState::Open, 1));
     assert_eq!(snapshot.half_open_in, Some(secs(20)));
+    let open = circuit.try_acquire().unwrap_err();
+    let cause = OpenCause::find(&open).expect("the cause of a rejection");
+    assert_eq!(cause.reason(), OpenReason::Failures, "it was no probe");
+    assert_eq!(cause.to_string(), "opened after 3 failures in a row");
 }
 
 #[tokio::test(start_paused = true)]
