@@ -179,6 +179,29 @@ async fn a_reset_keeps_what_was_learnt_and_another_shape_starts_anew() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn switched_on_later_it_learns_from_then_on() {
+    let _cb = isolate();
+    let configure = |shape, adaptive| {
+        let mut settings = Settings::default();
+        settings.all().window(shape).adaptive(adaptive);
+        registry().configure(settings);
+    };
+    for (name, shape) in [("later", Window::Calls(100)), ("later-by-time", Window::Time(secs(1)))] {
+        configure(shape, false);
+        let circuit = get_circuit_breaker(name);
+        calls(&circuit, 20_000, 5);
+        configure(shape, true);
+        assert_near(window(&circuit).threshold, 50.0);
+        calls(&circuit, 1_000, 5);
+        advance(millis(100)).await;
+        calls(&circuit, 1_000, 5);
+        let window = window(&circuit);
+        assert_eq!(circuit.state(), CircuitState::Closed);
+        assert_near(window.baseline.unwrap(), 20.0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_rate_that_is_given_closer_to_the_operation_switches_it_off() {
     let _cb = isolate();
     let mut settings = Settings::default();

@@ -308,7 +308,15 @@ impl CircuitBreaker {
         if limits.and_then(|limits| limits.adaptive).is_none() {
             cold.health.adaptive = None;
         } else if cold.health.adaptive.is_none() || cold.health.shape != shape {
-            cold.health.adaptive = Some(Box::default());
+            // Of the calls that a window holds already, it does not know in which order they failed.
+            let counted = match (&mut cold.health.kind, self.window_cells.get()) {
+                (Kind::Calls(window), Some(cells)) => {
+                    window.figures(cells);
+                    window.counted()
+                }
+                _ => 0,
+            };
+            cold.health.adaptive = Some(Box::new(Adaptive::from(counted)));
         }
         self.settle_at(UNSETTLED);
         if cold.health.shape == shape {

@@ -76,6 +76,11 @@ pub(in crate::breaker) struct Adaptive {
 }
 
 impl Adaptive {
+    /// Knows nothing, and learns from what comes after so many calls of the window's epoch.
+    pub(in crate::breaker) fn from(counted: u64) -> Self {
+        Self { counted, ..Self::default() }
+    }
+
     /// The window starts empty: what is going on is dropped, what was learnt stays.
     pub(in crate::breaker) fn restart(&mut self) {
         (self.run, self.calls, self.failures, self.counted) = (0, 0, 0, 0);
