@@ -25,6 +25,10 @@ const ALL: Rate = 1 << 24;
 /// As many mean deviations above the baseline are normal, 2.4 standard deviations if rates are
 /// spread as usual. RFC 6298 takes four, but has one sample to judge by, and here it takes a run.
 const DEVIATIONS: u64 = 3;
+/// And never less than this part of the baseline: what fails regularly, or so often that chance
+/// evens out, has no deviation to speak of, and would open at what is normal. (RFC 6298 has the
+/// clock's granularity in this place.)
+const LEAST_MARGIN: u64 = 2;
 /// Calls after which the mean has forgotten all but e^-1 of what was before.
 const MEMORY: u64 = 2_500;
 /// The same of the floor.
@@ -89,9 +93,8 @@ impl Adaptive {
     /// The rate that opens.
     pub(in crate::breaker) fn threshold(&self, bounds: Bounds) -> Rate {
         let [min, max] = [bounds.min, bounds.max].map(|percent| ALL * percent / 100);
-        let target = (self.baseline + DEVIATIONS * self.deviation)
-            .min(FLOORS * self.floor)
-            .clamp(min, max.max(min));
+        let margin = (DEVIATIONS * self.deviation).max(self.baseline / LEAST_MARGIN);
+        let target = (self.baseline + margin).min(FLOORS * self.floor).clamp(min, max.max(min));
         max - (max - target.min(max)) * self.seen / FULL
     }
 
@@ -287,6 +290,20 @@ mod tests {
         assert!(!adaptive.lasts(segment(1_000, 99), BOUNDS), "the window itself must be above");
         adaptive.bucket(segment(100, 1), BOUNDS);
         assert!(!adaptive.lasts(window, BOUNDS), "it is over");
+    }
+
+    #[test]
+    fn what_fails_without_deviation_does_not_open_at_what_is_normal() {
+        // Every fifth call exactly; and so many that one segment is all that is remembered.
+        for calls in [100, 100_000] {
+            let mut adaptive = Adaptive::default();
+            (0..1_000).for_each(|_| adaptive.bucket(segment(calls, calls / 5), BOUNDS));
+            assert!((threshold(&adaptive) - 30.0).abs() < 0.01, "{adaptive:?}");
+            let window = segment(10 * calls, 10 * calls / 5);
+            assert!(!adaptive.lasts(window, BOUNDS));
+            (0..12).for_each(|_| adaptive.bucket(segment(calls, calls * 22 / 100), BOUNDS));
+            assert!(!adaptive.lasts(segment(10 * calls, calls * 220 / 100), BOUNDS));
+        }
     }
 
     #[test]
