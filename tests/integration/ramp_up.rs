@@ -203,3 +203,23 @@ async fn those_who_do_as_they_are_told_do_not_come_back_at_once() {
     }
     assert_eq!(circuit.snapshot().half_open_in, Some(secs(30)), "nothing has moved");
 }
+
+#[test]
+fn nor_do_those_of_different_threads() {
+    let circuit = circuit(1);
+    trip(&circuit);
+    let all_alive = std::sync::Barrier::new(8);
+    let mut told: Vec<_> = std::thread::scope(|scope| {
+        let ask = || {
+            let open = circuit.try_acquire().unwrap_err();
+            all_alive.wait();
+            open.retry_after()
+        };
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    told.sort();
+    // The clock runs on meanwhile, by far less than this.
+    let apart = told.windows(2).filter(|pair| pair[1].abs_diff(pair[0]) > millis(50)).count();
+    assert!(apart >= 6, "{told:?}");
+}

@@ -56,11 +56,11 @@ impl CircuitBreaker {
             Ok(ticket) => return Admission::admitted(ticket),
             Err(rejected) => rejected,
         };
-        let before = self.counters.add(Outcome::Rejected);
+        let turn = self.counters.add(Outcome::Rejected);
         if mode.dry_run() {
             return Admission::admitted(self.ticket(mode, word.generation(), Role::Shadow));
         }
-        Admission::rejected(which_opening(word), spread(word, left, before))
+        Admission::rejected(which_opening(word), spread(word, left, turn))
     }
 
     #[inline]
@@ -255,7 +255,7 @@ impl CircuitBreaker {
     }
 }
 
-/// What the n-th rejection is told of the time that is left: up to a tenth more, for were all told
+/// What the rejection whose turn is `n` is told of the time that is left: up to a tenth more, for were all told
 /// the same, all would come back at once. Of a ramp: any part of it, so that the load rises with it.
 ///
 /// The multiples of the golden ratio, less their whole parts, lie as evenly as any sequence can,

@@ -50,7 +50,9 @@ impl Counters {
         Self { cells: Box::default(), only: Counts::default() }
     }
 
-    /// Returns what the cell had counted before.
+    /// Returns the turn of this call: one more than that of the last call with this outcome and
+    /// this cell. Where a cell starts from goes by its address, so that the turns of threads, of
+    /// circuits and, mostly, of processes are not the same.
     #[inline]
     pub(crate) fn add(&self, outcome: Outcome) -> u64 {
         match self.own_cell() {
@@ -76,8 +78,9 @@ impl Counters {
                 None => &shared.0,
             },
         };
+        let counter = &shared[outcome as usize];
         // Relaxed: a count, of which nothing else depends.
-        shared[outcome as usize].fetch_add(1, Ordering::Relaxed)
+        turn(counter, counter.fetch_add(1, Ordering::Relaxed))
     }
 
     fn sum(&self, outcome: Outcome) -> u64 {
@@ -112,8 +115,13 @@ impl CounterCell {
         // Relaxed: only this thread writes here, and a reader wants no more than a recent value.
         let before = counter.load(Ordering::Relaxed);
         counter.store(before + 1, Ordering::Relaxed);
-        before
+        turn(counter, before)
     }
+}
+
+#[inline]
+fn turn(counter: &AtomicU64, before: u64) -> u64 {
+    before.wrapping_add(std::ptr::from_ref(counter).addr() as u64)
 }
 
 /// Calls by outcome since the circuit was made.

@@ -290,7 +290,8 @@ mod tests {
 
     #[test]
     fn what_only_points_to_an_error_has_its_text() {
-        let (text, _, rejected) = seen!(Pointer(Box::new(open())));
-        assert_eq!((text, rejected), (open().to_string(), true));
+        let open = open();
+        let (text, _, rejected) = seen!(Pointer(Box::new(open.clone())));
+        assert_eq!((text, rejected), (open.to_string(), true));
     }
 }
