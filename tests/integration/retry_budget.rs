@@ -93,6 +93,23 @@ async fn attempts_that_are_counted_singly_earn_nothing_for_being_retries() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn dry_run_takes_nothing_from_the_budget() {
+    for count in [Count::Call, Count::Attempt] {
+        let cb = isolate();
+        cb.enabled(true);
+        let operation = budgeted("dry", 5, 0.5, 0).failure_threshold(1).dry_run(true);
+        let operation = operation.count(count).build().unwrap();
+        for _ in 0..100 {
+            operation.call(|| async { Err::<(), _>("down") }).await.unwrap_err();
+        }
+        let snapshot = snapshot_of("dry");
+        assert!(snapshot.calls.rejected > 90, "it would have been open");
+        let budget = snapshot.retry_budget.unwrap();
+        assert!((49..=50).contains(&budget.granted), "{count:?}: {budget:?} of 100 calls");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_quiet_operation_has_its_reserve_and_gets_it_again() {
     let _cb = isolate();
     let service = Service::down();

@@ -94,6 +94,10 @@ impl Ticket {
         matches!(self.role(), Role::Probe(_))
     }
 
+    pub(crate) fn is_shadow(self) -> bool {
+        self.role() == Role::Shadow
+    }
+
     /// Of the same generation, without a lease.
     pub(crate) fn as_caller(self) -> Self {
         Self::caller(self.generation())

@@ -31,7 +31,7 @@ pub(crate) struct Budget {
     calls: AtomicU64,
     /// A moment of the circuit's clock, plus one. Zero: none yet.
     until: AtomicU64,
-    /// Calls that no circuit counts because it is off: those of them that have failed.
+    /// Calls that the circuit does not count: those of them that have failed.
     uncounted: AtomicU64,
     granted: AtomicU64,
     refused: AtomicU64,
@@ -65,17 +65,13 @@ pub struct RetryBudgetSnapshot {
     pub refused: u64,
 }
 
-/// Whose retry it is.
+/// Who counts the call, or attempt, that wants a retry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Counted {
-    /// The circuit counts calls.
-    Calls,
-    /// The circuit counts attempts, retries among them.
-    Attempts,
-    /// The circuit is off, and this call has not wanted a retry before.
-    NotYet,
-    /// The circuit is off.
-    Before,
+pub(crate) struct Counted {
+    /// The budget, now: the circuit is off, or it has counted a rejection that dry run did not make.
+    pub(crate) here: bool,
+    /// Retries are counted, too.
+    pub(crate) attempts: bool,
 }
 
 impl Budget {
@@ -89,7 +85,7 @@ impl Budget {
     ) -> bool {
         // Relaxed, here and below: amounts, of which no other memory depends. Each is moved by one
         // atomic operation, and that every move is made once is all that counts.
-        if counted == Counted::NotYet {
+        if counted.here {
             self.uncounted.fetch_add(1, Ordering::Relaxed);
         }
         let now = circuit.now();
@@ -110,7 +106,7 @@ impl Budget {
         let newly_ran = circuit.newly_ran();
         let ran = self.ran.fetch_add(newly_ran, Ordering::Relaxed) + newly_ran;
         let mut calls = ran + self.uncounted.load(Ordering::Relaxed);
-        if counted == Counted::Attempts {
+        if counted.attempts {
             calls = calls.saturating_sub(self.granted.load(Ordering::Relaxed));
         }
         calls.saturating_sub(self.calls.fetch_max(calls, Ordering::Relaxed))

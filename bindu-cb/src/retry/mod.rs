@@ -221,13 +221,10 @@ impl<'a> Call<'a> {
     fn within_budget(&self) -> bool {
         let Some(trouble) = self.trouble.as_deref() else { return true };
         let Some(ratio) = trouble.settings.retry_budget else { return true };
-        let counted = match (self.mode.enabled(), self.mode.per_attempt()) {
-            (true, true) => Counted::Attempts,
-            (true, false) => Counted::Calls,
-            (false, _) if trouble.attempts > 1 => Counted::Before,
-            (false, _) => Counted::NotYet,
-        };
-        let Some(trouble) = &*self.trouble else { return true };
+        let attempts = self.mode.enabled() && self.mode.per_attempt();
+        let is_counted = self.admission.ticket().is_some_and(|ticket| !ticket.is_shadow());
+        let counted =
+            Counted { here: !is_counted && (attempts || trouble.attempts == 1), attempts };
         self.core.budget.take(ratio, &trouble.settings, self.core.circuit(), counted)
     }
 
