@@ -399,10 +399,12 @@ impl Inner {
             .map(|entry| (entry.shared(), entry.functions.clone()))
             .collect();
         let mut all = Vec::with_capacity(entries.len());
-        for ((circuit, _, keys), functions) in entries {
+        for ((circuit, budget, keys), functions) in entries {
             let functions: Vec<_> = functions.iter().filter_map(Weak::upgrade).collect();
+            let has_budget = functions.iter().any(|function| function.has_budget());
             all.push(Snapshot {
-                retry_budget: functions.iter().find_map(|function| function.budget_snapshot()),
+                // Who asked may be listed nowhere, or gone.
+                retry_budget: (has_budget || budget.was_asked()).then(|| budget.snapshot()),
                 functions: functions.iter().map(|function| function.snapshot()).collect(),
                 ..circuit.snapshot()
             });

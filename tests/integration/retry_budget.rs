@@ -1,7 +1,9 @@
 //! C1: retries are a small part of an operation's calls, also while everything fails.
 
 use bindu_cb::testing::isolate;
-use bindu_cb::{Count, Operation, OperationBuilder, retry_with_breaker};
+use bindu_cb::{
+    Count, Operation, OperationBuilder, RetrySettings, execute_with_retry, retry_with_breaker,
+};
 use tokio::time::advance;
 use tracing::Level;
 
@@ -166,4 +168,14 @@ async fn functions_of_one_operation_share_its_budget() {
     one.call(down).await.unwrap_err();
     other.call(down).await.unwrap_err();
     assert_eq!(snapshot_of("shared-budget").retry_budget.unwrap().granted, 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_spent_is_shown_also_of_functions_that_are_listed_nowhere() {
+    let _cb = isolate();
+    let options = RetrySettings::default().attempts(3).min_wait(secs(0)).max_wait(secs(0));
+    let options = options.retry_budget(0.0).retry_budget_reserve(1);
+    execute_with_retry("unlisted", options, || async { Err::<(), _>("down") }).await.unwrap_err();
+    let budget = snapshot_of("unlisted").retry_budget.unwrap();
+    assert_eq!((budget.granted, budget.refused), (1, 1));
 }

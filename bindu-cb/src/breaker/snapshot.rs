@@ -83,8 +83,8 @@ pub struct Snapshot {
     /// Every setting of the circuit with its source. Not filled in by the registry for the circuit
     /// of a key, which has those of its operation.
     pub settings: Vec<SettingValue>,
-    /// How the retries stand, if a function of the operation has a `retry_budget`. Filled in by the
-    /// registry.
+    /// How the retries stand, if a function of the operation has, or had, a `retry_budget`. Filled in
+    /// by the registry.
     pub retry_budget: Option<RetryBudgetSnapshot>,
     /// The guarded functions of the circuit. Filled in by the registry; a circuit alone knows
     /// none.

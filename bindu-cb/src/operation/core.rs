@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::breaker::{Admission, CircuitBreaker, FunctionSnapshot, Mode};
 use crate::keyed::Keys;
 use crate::registry::Inner;
-use crate::retry::{Budget, RetryBudgetSnapshot};
+use crate::retry::Budget;
 use crate::settings::{Given, Resolved, RetrySettings, Settings, kind_of};
 
 /// Which kind's presets a function starts from.
@@ -183,8 +183,8 @@ impl Core {
         }
     }
 
-    pub(crate) fn budget_snapshot(&self) -> Option<RetryBudgetSnapshot> {
-        self.policy().settings.retry_budget.map(|_| self.budget.snapshot())
+    pub(crate) fn has_budget(&self) -> bool {
+        self.policy().settings.retry_budget.is_some()
     }
 
     pub(crate) fn snapshot(&self) -> FunctionSnapshot {

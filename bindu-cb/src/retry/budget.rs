@@ -156,6 +156,10 @@ impl Budget {
         }
     }
 
+    pub(crate) fn was_asked(&self) -> bool {
+        self.until.load(Ordering::Relaxed) > 0
+    }
+
     pub(crate) fn snapshot(&self) -> RetryBudgetSnapshot {
         RetryBudgetSnapshot {
             saved: self.saved.load(Ordering::Relaxed) / TOKEN,
