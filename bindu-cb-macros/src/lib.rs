@@ -91,7 +91,7 @@ use attribute::Attribute;
 /// | `deadline` | duration | no wait is begun that would end after it |
 /// | `timeout` | duration | limit of one attempt |
 /// | `retry_budget` | 0.0 to 1.0 | part of the operation's calls that may be retried |
-/// | `retry_budget_reserve` | whole number | retries that the budget gives in any 10 s |
+/// | `retry_budget_reserve` | whole number | retries that the budget gains every 10 s |
 /// | `nested` | `"once"` or `"multiply"` | what it does inside a further attempt of another loop |
 /// | `retry_if` | `Fn(&E) -> bool` | which errors are retried |
 /// | `record_if` | `Fn(&E) -> bool` | which errors are failures of the operation |
