@@ -213,6 +213,23 @@ async fn a_rate_that_is_given_closer_to_the_operation_switches_it_off() {
     assert_eq!(window(&get_circuit_breaker("others")).baseline, Some(0.0));
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_had_together_is_warned_of_once_merged() {
+    let _cb = isolate();
+    let log = Log::capture();
+    let variables = [("BINDU_CB_BOTH_ADAPTIVE", "true"), ("BINDU_CB_BOTH_FAILURE_RATE", "30")];
+    let mut settings = Settings::default().with_variables(variables).unwrap();
+    settings.operation("both").window(Window::Calls(100));
+    settings.operation("windowless").adaptive(true);
+    registry().configure(settings);
+    assert_eq!(window(&get_circuit_breaker("both")).threshold, 30.0);
+    get_circuit_breaker("windowless");
+    let messages = log.messages(Level::WARN);
+    let warned = |text: &str| messages.iter().filter(|line| line.contains(text)).count();
+    assert_eq!(warned("both: adaptive"), 1);
+    assert_eq!(warned("windowless: adaptive learns from a window, and none is set"), 1);
+}
+
 #[test]
 fn settings_that_contradict_each_other_are_named() {
     let of_calls = adaptive(Window::Calls(100));

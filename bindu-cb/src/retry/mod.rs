@@ -63,8 +63,8 @@ struct Trouble<'a> {
     failed: bool,
     /// The last permit, for attempts counted singly: its generation says which waits are over.
     last_ticket: Option<Ticket>,
-    /// The wait that is under way. Asserted, because a guarded function's future is unwind safe if
-    /// its body's is.
+    /// The wait that is under way. Asserted, because the future of a guarded function without a loop,
+    /// which never waits, is unwind safe if its body's is.
     waiting: Option<AssertUnwindSafe<Waiting<'a>>>,
 }
 

@@ -135,10 +135,14 @@ impl Settings {
             settings.minimum_calls = Some(calls);
             adjusted.push(adjust(&mut ranked, Key::MinimumCalls, Key::Window));
         }
-        if settings.adaptive && rank(&ranked, Key::FailureRate) < rank(&ranked, Key::Adaptive) {
-            // Somebody closer to the operation wants this rate and no other.
+        if settings.adaptive && rank(&ranked, Key::FailureRate) <= rank(&ranked, Key::Adaptive) {
+            // Somebody, not further from the operation, wants this rate and no other.
             settings.adaptive = false;
             adjusted.push(adjust(&mut ranked, Key::Adaptive, Key::FailureRate));
+        }
+        if settings.adaptive && settings.window.is_none() {
+            adjusted
+                .push("adaptive learns from a window, and none is set: it does nothing".to_owned());
         }
         if settings.adaptive_min > settings.adaptive_max {
             let (min, max) = (&mut settings.adaptive_min, &mut settings.adaptive_max);
