@@ -571,3 +571,26 @@ async fn a_key_whose_calls_rise_by_and_by_is_not_evicted_meanwhile() {
         assert_eq!(registry().get_keyed("keyed:few", 7).is_some(), is_there, "{seconds}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_reserve_of_the_budget_comes_by_one_clock_whatever_keys_come_and_go() {
+    let _cb = enabled();
+    let operation = Operation::builder("keyed:reserve").attempts(2).failure_threshold(1_000);
+    let operation = operation.retry_budget(0.0).retry_budget_reserve(10).build().unwrap();
+    let attempts = AtomicU32::new(0);
+    let fail = async |key: &str| {
+        for _ in 0..20 {
+            let operation = operation.keyed(key);
+            let failed = operation.call(async || {
+                attempts.fetch_add(1, Ordering::Relaxed);
+                Err::<(), _>(())
+            });
+            assert!(matches!(failed.await, Err(CallError::Inner(()))));
+        }
+        attempts.swap(0, Ordering::Relaxed)
+    };
+    for key in ["old", "old", "new", "new", "old"] {
+        assert_eq!(fail(key).await, 30, "{key}: twenty calls, and the reserve of ten seconds");
+        advance(secs(10)).await;
+    }
+}

@@ -7,6 +7,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::CoreRef;
 use crate::breaker::CircuitBreaker;
 use crate::settings::RetrySettings;
 
@@ -29,7 +30,8 @@ pub(crate) struct Budget {
     /// Calls of all the operation's circuits, as far as those have told of them.
     ran: AtomicU64,
     calls: AtomicU64,
-    /// A moment of the circuit's clock, plus one. Zero: none yet.
+    /// A moment of the operation's clock, plus one. Zero: none yet. Each key's circuit has a clock of
+    /// its own, which begins when the key comes.
     until: AtomicU64,
     /// Calls that the circuit does not count: those of them that have failed.
     uncounted: AtomicU64,
@@ -80,15 +82,16 @@ impl Budget {
         &self,
         ratio: f64,
         settings: &RetrySettings,
-        circuit: &CircuitBreaker,
+        core: &CoreRef<'_>,
         counted: Counted,
     ) -> bool {
+        let circuit = core.circuit();
         // Relaxed, here and below: amounts, of which no other memory depends. Each is moved by one
         // atomic operation, and that every move is made once is all that counts.
         if counted.here {
             self.uncounted.fetch_add(1, Ordering::Relaxed);
         }
-        let now = circuit.now();
+        let now = core.operation().now();
         self.deposit(self.new_calls(circuit, counted), ratio);
         self.deposit_reserve(now, settings.retry_budget_reserve);
         let left = |saved: u64| saved.checked_sub(TOKEN);

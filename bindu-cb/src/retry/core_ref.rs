@@ -68,6 +68,12 @@ impl CoreRef<'_> {
         let circuit: &CircuitRef<'_> = &self.circuit;
         circuit
     }
+
+    /// The circuit of the operation, also where the call stands behind that of a key.
+    pub(super) fn operation(&self) -> &CircuitBreaker {
+        let core: &Core = self;
+        &core.circuit
+    }
 }
 
 impl Deref for CoreRef<'_> {

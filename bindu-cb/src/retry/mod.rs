@@ -225,7 +225,7 @@ impl<'a> Call<'a> {
         let is_counted = self.admission.ticket().is_some_and(|ticket| !ticket.is_shadow());
         let counted =
             Counted { here: !is_counted && (attempts || trouble.attempts == 1), attempts };
-        self.core.budget.take(ratio, &trouble.settings, self.core.circuit(), counted)
+        self.core.budget.take(ratio, &trouble.settings, &self.core, counted)
     }
 
     fn record(&mut self, recorded: Recorded, text: Text<'_>) {
