@@ -594,3 +594,24 @@ async fn the_reserve_of_the_budget_comes_by_one_clock_whatever_keys_come_and_go(
         advance(secs(10)).await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_calls_of_all_keys_pay_for_the_retries_of_one() {
+    let _cb = enabled();
+    let operation = Operation::builder("keyed:payers").attempts(2).failure_threshold(1_000);
+    let operation =
+        operation.retry_budget(0.1).retry_budget_reserve(0).max_keys(100).build().unwrap();
+    for n in 0..1_000 {
+        operation.keyed(n).call(async || Ok::<_, ()>(())).await.unwrap();
+    }
+    let attempts = AtomicU32::new(0);
+    for _ in 0..10 {
+        let operation = operation.keyed("bad");
+        let failed = operation.call(async || {
+            attempts.fetch_add(1, Ordering::Relaxed);
+            Err::<(), _>(())
+        });
+        assert!(matches!(failed.await, Err(CallError::Inner(()))));
+    }
+    assert_eq!(attempts.into_inner(), 20, "a thousand calls are worth a hundred retries");
+}

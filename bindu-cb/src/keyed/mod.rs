@@ -51,6 +51,8 @@ struct Table {
     hand: u64,
     steps: usize,
     told_full: bool,
+    /// What circuits had to tell the retry budget when they were taken away.
+    ran_of_gone: u64,
 }
 
 /// The place of a key, shared by the calls that are using it.
@@ -152,12 +154,20 @@ impl Keys {
             return false;
         }
         let removed = table.slots.remove(&hash);
+        table.ran_of_gone += removed.as_ref().map_or(0, |slot| slot.circuit.newly_ran());
         drop(table);
         if let Some(slot) = removed {
             // Relaxed: a call that begins meanwhile comes before or after.
             slot.state.store(GONE, Ordering::Relaxed);
         }
         true
+    }
+
+    /// Calls of all keys that the retry budget has not been told of before.
+    pub(crate) fn newly_ran(&self) -> u64 {
+        let mut table = self.table();
+        let of_gone = std::mem::take(&mut table.ran_of_gone);
+        of_gone + table.slots.values().map(|slot| slot.circuit.newly_ran()).sum::<u64>()
     }
 
     /// The circuits, in the order of their keys.
@@ -216,7 +226,7 @@ impl Table {
             Ok(slot) if !slot.is_spare() => {
                 self.slots.insert(hash, Arc::new(slot));
             }
-            Ok(_) => {}
+            Ok(slot) => self.ran_of_gone += slot.circuit.newly_ran(),
             Err(slot) => {
                 self.slots.insert(hash, slot);
             }

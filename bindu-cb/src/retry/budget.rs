@@ -19,6 +19,8 @@ const FULL: u64 = 1_000 * TOKEN;
 /// The reserve is given evenly over ten seconds: a tenth of it, in units, each nanosecond.
 const NANOS_OF_A_RESERVE_UNIT: u64 = 10;
 const SECOND: u64 = 1_000_000_000;
+/// So often at most are the calls of all the operation's circuits gathered.
+const GATHERED: u64 = SECOND / 10;
 
 /// What an operation may still retry.
 ///
@@ -39,6 +41,8 @@ pub(crate) struct Budget {
     refused: AtomicU64,
     /// When the last line was logged, plus one.
     logged: AtomicU64,
+    /// When the circuits were last asked, plus one.
+    gathered: AtomicU64,
 }
 
 /// How the retries of an operation stand against its budget.
@@ -94,8 +98,11 @@ impl Budget {
         let now = core.operation().now();
         self.deposit(self.new_calls(circuit, counted), ratio);
         self.deposit_reserve(now, settings.retry_budget_reserve);
-        let left = |saved: u64| saved.checked_sub(TOKEN);
-        let taken = self.saved.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).is_ok();
+        let taken = self.take_saved()
+            || self.is_time_to_gather(now) && {
+                self.deposit(self.calls_of_all(core, counted), ratio);
+                self.take_saved()
+            };
         if taken {
             self.granted.fetch_add(1, Ordering::Relaxed);
         } else {
@@ -105,8 +112,28 @@ impl Budget {
         taken
     }
 
+    fn take_saved(&self) -> bool {
+        let left = |saved: u64| saved.checked_sub(TOKEN);
+        self.saved.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).is_ok()
+    }
+
+    /// In a storm every failure finds the bucket empty, and there may be thousands of circuits.
+    fn is_time_to_gather(&self, now: u64) -> bool {
+        let now = now.saturating_add(1);
+        let due = |last: u64| (last == 0 || now >= last.saturating_add(GATHERED)).then_some(now);
+        self.gathered.fetch_update(Ordering::Relaxed, Ordering::Relaxed, due).is_ok()
+    }
+
     fn new_calls(&self, circuit: &CircuitBreaker, counted: Counted) -> u64 {
-        let newly_ran = circuit.newly_ran();
+        self.new_calls_of(circuit.newly_ran(), counted)
+    }
+
+    /// Those of the circuits, too, that want no retry: the operation's own and those of all keys.
+    fn calls_of_all(&self, core: &CoreRef<'_>, counted: Counted) -> u64 {
+        self.new_calls_of(core.operation().newly_ran() + core.keys.newly_ran(), counted)
+    }
+
+    fn new_calls_of(&self, newly_ran: u64, counted: Counted) -> u64 {
         let ran = self.ran.fetch_add(newly_ran, Ordering::Relaxed) + newly_ran;
         let mut calls = ran + self.uncounted.load(Ordering::Relaxed);
         if counted.attempts {
