@@ -697,6 +697,27 @@ async fn and_that_of_another_class_which_it_holds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn and_that_of_a_class_that_was_at_rest_when_it_began() {
+    let _cb = enabled();
+    for name in ["storage/timeout", "storage/connection"] {
+        fail(TIMEOUT, 1).await;
+        fail(CONNECTION, 1).await;
+        once(UP).await.unwrap();
+        let tasks = LocalSet::new();
+        let script: Script<'_> = &[Err(|| Failure::Timeout), Ok(1)];
+        let attempts: &'static AtomicU32 = Box::leak(Box::default());
+        let call = tasks.spawn_local(looped(attempts, script));
+        tasks.run_until(sleep(secs(10))).await;
+        circuit(name).force_open();
+        let began = Instant::now();
+        assert_eq!(rejected_by(tasks.run_until(call).await.unwrap()), name);
+        assert!(began.elapsed() <= millis(1));
+        assert_eq!(attempts.load(Ordering::Relaxed), 1);
+        registry().reset_all();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn and_that_of_the_operation_itself_also_where_attempts_are_counted_singly() {
     let _cb = enabled();
     for name in ["attempts", "attempts/timeout"] {

@@ -63,11 +63,11 @@ impl Permit {
     fn is_of(&self, class: &Arc<CircuitBreaker>) -> bool {
         Arc::ptr_eq(&self.class, class)
     }
+}
 
-    /// Whether the class stops its callers, and does not only say that it would.
-    fn is_heeded(&self) -> bool {
-        !self.class.mode().dry_run()
-    }
+/// Whether a class stops its callers, and does not only say that it would.
+fn is_heeded(class: &CircuitBreaker) -> bool {
+    !class.mode().dry_run()
 }
 
 impl<'a> ClassedCall<'a> {
@@ -245,20 +245,20 @@ impl<'a> ClassedCall<'a> {
     fn has_used_up_its_probe(&self) -> bool {
         let Some(held) = &*self.held else { return false };
         let attempts = self.call.trouble.as_ref().map_or(0, |trouble| trouble.attempts);
-        let probes = held.permits.iter().filter(|p| p.ticket.is_probe() && p.is_heeded());
+        let probes = held.permits.iter().filter(|p| p.ticket.is_probe() && is_heeded(&p.class));
         probes.map(|probe| probe.class.probe_attempts()).any(|most| attempts + 1 >= most)
     }
 
     /// What there is to hold while the call waits: the class of its failure, too, if that was at
-    /// rest when the call began. All of them are listened to (rule L2).
+    /// rest when the call began. And what there is to listen to (rule L2): all classes, for one
+    /// that was at rest has admitted the call, too.
     fn hold(&mut self, class: Option<&Arc<CircuitBreaker>>) {
         let (then, per_attempt) = (self.call.mode, self.call.mode.per_attempt());
-        let Some(held) = (match class {
-            Some(_) => Some(self.held.get_or_insert_default()),
-            None => self.held.as_mut(),
-        }) else {
+        let circuit = &self.call.core.circuit;
+        if !then.enabled() || circuit.classes().next().is_none() {
             return;
-        };
+        }
+        let held = self.held.get_or_insert_default();
         held.failed = class.filter(|class| class.is_enabled()).map(|class| {
             let known = held.permits.iter().position(|permit| permit.is_of(class));
             known.unwrap_or_else(|| {
@@ -267,10 +267,13 @@ impl<'a> ClassedCall<'a> {
                 held.permits.len() - 1
             })
         });
-        let hear = held.permits.iter().filter(|permit| permit.is_heeded()).map(|permit| {
+        let heeded = circuit.classes().filter(|class| class.is_enabled() && is_heeded(class));
+        let hear = heeded.map(|class| {
+            let known = held.permits.iter().find(|permit| permit.is_of(class));
+            let ticket = known.map_or_else(|| class.ticket_since(then), |permit| permit.ticket);
             // Without its lease, which goes back with each attempt that is counted singly.
-            let ticket = if per_attempt { permit.ticket.as_caller() } else { permit.ticket };
-            let class = Arc::clone(&permit.class);
+            let ticket = if per_attempt { ticket.as_caller() } else { ticket };
+            let class = Arc::clone(class);
             let waiting: Waiting<'static> =
                 Box::pin(wait_or_hear(Arc::clone(&class), Some(ticket), Duration::MAX));
             Hearing { class, waiting: AssertUnwindSafe(waiting) }
