@@ -615,3 +615,24 @@ async fn the_calls_of_all_keys_pay_for_the_retries_of_one() {
     }
     assert_eq!(attempts.into_inner(), 20, "a thousand calls are worth a hundred retries");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_loop_that_waits_hears_that_the_operation_was_forced_open() {
+    #[retry_with_breaker(op = "keyed:stopped", key = key, min_wait = "10s", max_wait = "10s")]
+    async fn ask(key: &str, service: &Service) -> Result<u32, Failure> {
+        service.ask()
+    }
+
+    let cb = isolate();
+    cb.enabled(true);
+    let down = Service::down();
+    let opens = async {
+        tokio::task::yield_now().await;
+        get_circuit_breaker("keyed:stopped").force_open();
+    };
+    let began = tokio::time::Instant::now();
+    let (stopped, ()) = tokio::join!(ask("a", &down), opens);
+    assert!(matches!(stopped, Err(Failure::Open(open)) if open.key().is_none()));
+    assert!(began.elapsed() <= std::time::Duration::from_millis(1));
+    assert_eq!(down.asked(), 1);
+}

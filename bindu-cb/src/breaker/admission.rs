@@ -232,6 +232,13 @@ impl CircuitBreaker {
         }
     }
 
+    /// For a loop that waits behind the circuit of a key: whether that of the operation, which this
+    /// is, has been forced open meanwhile.
+    pub(crate) fn rejected_by_force(&self) -> Option<Admission> {
+        let word = self.word();
+        (word.state() == CircuitState::ForcedOpen).then(|| interrupted(word, self.nominal_wait()))
+    }
+
     /// When to come back: at the end of this opening or, half-open, when the time of the first
     /// probe is up. Never later than after another wait like the last one: a probe mostly ends
     /// much sooner than it must, and a clock that was set back knows no better.

@@ -49,6 +49,19 @@ impl<'a> CoreRef<'a> {
         Arc::clone(&self.circuit)
     }
 
+    /// The circuit of the operation for a wait, if the call stands behind that of a key.
+    #[cfg(not(feature = "test-util"))]
+    pub(super) fn operation_for_wait(&self) -> Option<CircuitRef<'a>> {
+        let operation: &'a CircuitBreaker = &self.core.circuit;
+        (!std::ptr::eq(operation, self.circuit)).then_some(operation)
+    }
+
+    #[cfg(feature = "test-util")]
+    pub(super) fn operation_for_wait(&self) -> Option<CircuitRef<'a>> {
+        let operation = &self.core.circuit;
+        (!Arc::ptr_eq(operation, &self.circuit)).then(|| Arc::clone(operation))
+    }
+
     #[cfg(feature = "test-util")]
     pub(crate) fn new(core: &'a Arc<Core>, circuit: &'a Arc<CircuitBreaker>) -> Self {
         let (core, circuit) = (Arc::clone(core), Arc::clone(circuit));

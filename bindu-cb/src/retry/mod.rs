@@ -32,7 +32,7 @@ use nested::Attempt;
 use schedule::Schedule;
 use seen::{Seen, Text};
 use verdict::{Judgement, Recorded, Retry, Verdict};
-use wait::{Waiting, wait_or_hear};
+use wait::{Waiting, wait_or_hear, wait_or_hear_of_both};
 
 const FAILED_VALUE: Text<'_> = Text::Static("the value that was returned counts as a failure");
 const DROPPED_AFTER_FAILURE: Text<'_> = Text::Static("the call was dropped after a failed attempt");
@@ -279,11 +279,15 @@ impl<'a> Call<'a> {
     /// meanwhile (rule L2), and then the call is a rejected one: see [`rejection`](Self::rejection).
     pub fn wait(&mut self, Delay(wait): Delay) -> Wait<'_, 'a> {
         let heeds = self.mode.enabled() && !self.mode.dry_run();
-        let circuit = self.core.for_wait();
+        let (circuit, operation) = (self.core.for_wait(), self.core.operation_for_wait());
         let ticket = self.admission.ticket();
         let trouble = self.trouble();
         let ticket = ticket.or(trouble.last_ticket).filter(|_| heeds);
-        trouble.waiting = Some(AssertUnwindSafe(Box::pin(wait_or_hear(circuit, ticket, wait))));
+        let waiting: Waiting<'a> = match operation {
+            None => Box::pin(wait_or_hear(circuit, ticket, wait)),
+            Some(operation) => Box::pin(wait_or_hear_of_both(operation, circuit, ticket, wait)),
+        };
+        trouble.waiting = Some(AssertUnwindSafe(waiting));
         Wait(self)
     }
 

@@ -35,6 +35,37 @@ pub(super) async fn wait_or_hear(
     }
 }
 
+/// The same behind the circuit of a key: also until the circuit of its operation is forced open,
+/// which is a state for all keys.
+pub(super) async fn wait_or_hear_of_both(
+    operation: impl Deref<Target = CircuitBreaker>,
+    circuit: impl Deref<Target = CircuitBreaker>,
+    ticket: Option<Ticket>,
+    wait: Duration,
+) -> Result<(), Admission> {
+    let heeds = ticket.is_some();
+    let mut forced = pin!(hear_of_force(operation));
+    let mut waiting = pin!(wait_or_hear(circuit, ticket, wait));
+    poll_fn(|cx| {
+        if heeds && let Poll::Ready(rejected) = forced.as_mut().poll(cx) {
+            return Poll::Ready(Err(rejected));
+        }
+        waiting.as_mut().poll(cx)
+    })
+    .await
+}
+
+async fn hear_of_force(circuit: impl Deref<Target = CircuitBreaker>) -> Admission {
+    loop {
+        // Before the question, as in `pause`.
+        let changed = circuit.changed();
+        if let Some(rejected) = circuit.rejected_by_force() {
+            return rejected;
+        }
+        changed.await;
+    }
+}
+
 /// Why a pause ended, if not with an open circuit.
 enum Pause {
     Over,
