@@ -105,8 +105,9 @@ impl Keys {
         if let Some(slot) = table.slots.get(&hash) {
             // Of two keys with one hash, which nobody can foresee, the second has no circuit.
             let slot = Arc::clone(slot);
-            drop(table);
+            // Under the lock: whoever takes it away next comes after this call.
             let known = slot.is_of(key) && slot.used();
+            drop(table);
             return known.then(|| {
                 cache::put(hash, &slot);
                 slot
