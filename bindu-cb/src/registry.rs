@@ -289,7 +289,7 @@ impl Inner {
             let given = state.entries.get(op).map(|entry| entry.given.clone()).unwrap_or_default();
             let entry = self.entry(state, &format!("{op}/{label}"), notices);
             entry.class_of = Some(op);
-            entry.given = given;
+            entry.merge(&given, notices);
             entry.apply(&settings, notices);
             operation.adopt(label, &entry.circuit);
             Arc::clone(&entry.circuit)

@@ -292,6 +292,24 @@ async fn what_the_attribute_gives_is_given_to_the_classes() {
     assert_eq!(any.state(), CircuitState::Open);
 }
 
+#[with_circuit_breaker(op = "kind:given/any", failure_threshold = 7)]
+async fn has_the_name_of_a_class() -> Result<u32, Failure> {
+    Ok(1)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_class_takes_nothing_from_the_attribute_that_gave_its_circuit_first() {
+    let _cb = enabled();
+    let log = Log::capture();
+    has_the_name_of_a_class().await.unwrap();
+    for _ in 0..3 {
+        gives_a_threshold().await.unwrap_err();
+    }
+    assert_eq!(state("kind:given/any"), CircuitState::Closed);
+    let told = log.messages(Level::WARN);
+    assert!(matches!(&told[..], [one] if one.contains("failure_threshold is 7")), "{told:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_call_is_admitted_by_all_or_by_none() {
     let _cb = enabled();

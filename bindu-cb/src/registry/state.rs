@@ -66,8 +66,9 @@ impl State {
     ) {
         let Some(given) = self.entries.get(op).map(|entry| entry.given.clone()) else { return };
         for entry in self.entries.values_mut().filter(|entry| entry.class_of == Some(op)) {
-            entry.given.clone_from(&given);
-            entry.apply(settings, notices);
+            if entry.merge(&given, notices) {
+                entry.apply(settings, notices);
+            }
         }
     }
 
