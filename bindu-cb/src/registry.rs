@@ -16,7 +16,7 @@ use crate::operation::{Core, Origin, Preset};
 use crate::retry::Budget;
 #[cfg(feature = "test-util")]
 use crate::settings::Switches;
-use crate::settings::{Given, RetrySettings, Settings, kind_of, mangle};
+use crate::settings::{Given, RetrySettings, Settings, Subject};
 use state::{Entry, Notice, State, warnings};
 
 /// The circuits of the process, their settings and their listeners. There is one, [`registry`];
@@ -287,7 +287,9 @@ impl Inner {
                 )));
             }
             let given = state.entries.get(op).map(|entry| entry.given.clone()).unwrap_or_default();
-            let entry = self.entry(state, &format!("{op}/{label}"), notices);
+            let name = format!("{op}/{label}");
+            let class = Subject { name: &name, class_of: Some(op) };
+            let entry = self.entry_of(state, class, notices);
             entry.class_of = Some(op);
             entry.merge(&given, notices);
             entry.apply(&settings, notices);
@@ -302,13 +304,22 @@ impl Inner {
         name: &str,
         notices: &mut Vec<Notice>,
     ) -> &'s mut Entry {
+        self.entry_of(state, Subject::operation(name), notices)
+    }
+
+    fn entry_of<'s>(
+        &self,
+        state: &'s mut State,
+        subject: Subject<'_>,
+        notices: &mut Vec<Notice>,
+    ) -> &'s mut Entry {
         let settings = self.ensure_settings(state, notices);
-        if !state.entries.contains_key(name) {
-            notices.extend(state.shared_variables(&settings, name));
+        if !state.entries.contains_key(subject.name) {
+            notices.extend(state.shared_variables(&settings, subject));
         }
-        let name = Name::intern(name);
+        let name = Name::intern(subject.name);
         state.entries.entry(name.as_str()).or_insert_with(|| {
-            let resolved = settings.circuit(name.as_str(), &[]);
+            let resolved = settings.circuit(subject, &[]);
             notices.extend(warnings(name.as_str(), &resolved.adjusted));
             let listeners = Arc::clone(&self.listeners);
             let circuit = Arc::new(CircuitBreaker::with_listeners(name, resolved, listeners));
@@ -415,9 +426,13 @@ impl Inner {
 
     fn unmatched_variables(&self) -> Vec<String> {
         let settings = self.settings();
-        let names: Vec<_> = self.read().entries.keys().copied().collect();
-        let mut scopes: HashSet<String> =
-            names.iter().flat_map(|op| [mangle(op), mangle(kind_of(op))]).collect();
+        let mut scopes: HashSet<String> = self
+            .read()
+            .entries
+            .values()
+            .map(Entry::subject)
+            .flat_map(|subject| [subject.scope(), subject.kind_scope()])
+            .collect();
         if !scopes.is_empty() {
             // The variables of all operations are read by any.
             scopes.insert(String::new());

@@ -310,6 +310,29 @@ async fn a_class_takes_nothing_from_the_attribute_that_gave_its_circuit_first() 
     assert!(matches!(&told[..], [one] if one.contains("failure_threshold is 7")), "{told:?}");
 }
 
+#[retry_with_breaker(op = "storage/rows", attempts = 2)]
+async fn no_class_in_spite_of_its_name(attempts: &AtomicU32) -> Result<u32, Failure> {
+    attempts.fetch_add(1, Ordering::Relaxed);
+    Err(Failure::Unclassed)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operation_with_a_slash_in_its_name_is_no_class_of_another() {
+    let _cb = enabled();
+    let mut settings = Settings::default();
+    settings.operation("storage").failure_threshold(1).attempts(7);
+    let variable = [("BINDU_CB_STORAGE_ROWS_RECOVERY_TIMEOUT", "7s")];
+    registry().configure(settings.with_variables(variable).unwrap());
+    let attempts = AtomicU32::new(0);
+    no_class_in_spite_of_its_name(&attempts).await.unwrap_err();
+    assert_eq!(attempts.load(Ordering::Relaxed), 2, "its own attribute's");
+    assert_eq!(state("storage/rows"), CircuitState::Closed);
+    let rows = snapshot_of("storage/rows");
+    let source = |key: &str| rows.settings.iter().find(|s| s.key == key).unwrap().source.clone();
+    assert_eq!(source("failure_threshold"), Source::Default);
+    assert!(matches!(source("recovery_timeout"), Source::Environment(_)));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_call_is_admitted_by_all_or_by_none() {
     let _cb = enabled();

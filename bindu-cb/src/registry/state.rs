@@ -8,7 +8,7 @@ use crate::error::SettingProblem;
 use crate::keyed::Keys;
 use crate::operation::{Core, Origin};
 use crate::retry::Budget;
-use crate::settings::{CircuitBreakerSettings, Given, Settings, kind_of, mangle};
+use crate::settings::{CircuitBreakerSettings, Given, Settings, Subject};
 
 #[derive(Default)]
 pub(super) struct State {
@@ -46,8 +46,8 @@ impl State {
     /// Settings for everything that exists and that will.
     pub(super) fn install(&mut self, settings: Settings, notices: &mut Vec<Notice>) {
         let settings = Arc::new(settings);
-        for (name, entry) in &self.entries {
-            notices.extend(self.shared_variables(&settings, name));
+        for entry in self.entries.values() {
+            notices.extend(self.shared_variables(&settings, entry.subject()));
             entry.apply(&settings, notices);
             for function in entry.functions.iter().filter_map(Weak::upgrade) {
                 let adjusted = function.apply(&settings);
@@ -73,12 +73,17 @@ impl State {
     }
 
     /// Whether this operation and another one read the same variables.
-    pub(super) fn shared_variables(&self, settings: &Settings, name: &str) -> Option<Notice> {
-        let others = self.entries.keys().filter(|other| **other != name);
+    pub(super) fn shared_variables(
+        &self,
+        settings: &Settings,
+        subject: Subject<'_>,
+    ) -> Option<Notice> {
+        let name = subject.name;
+        let others = self.entries.values().map(Entry::subject).filter(|other| other.name != name);
         let (other, scope) = others
-            .filter_map(|other| Some((other, shared_scope(other, name)?)))
+            .filter_map(|other| Some((other.name, shared_scope(other, subject)?)))
             .find(|(_, scope)| settings.has_variables_of(scope))?;
-        let (first, second) = if *other < name { (*other, name) } else { (name, *other) };
+        let (first, second) = if other < name { (other, name) } else { (name, other) };
         Some(Notice::Warning(format!(
             "the operations {first:?} and {second:?} read the same environment variables, \
              BINDU_CB_{scope}_…: rename one of them"
@@ -87,16 +92,16 @@ impl State {
 }
 
 /// What stands for both in a variable's name, other than by design: a kind is its operations'.
-fn shared_scope(a: &str, b: &str) -> Option<String> {
-    let [a_op, b_op] = [a, b].map(mangle);
+fn shared_scope(a: Subject<'_>, b: Subject<'_>) -> Option<String> {
+    let [a_op, b_op] = [a, b].map(Subject::scope);
     if a_op == b_op {
         return Some(a_op);
     }
-    if kind_of(a) == kind_of(b) {
+    if a.kind() == b.kind() {
         return None;
     }
-    let b_scopes = [b_op, mangle(kind_of(b))];
-    [a_op, mangle(kind_of(a))].into_iter().find(|scope| b_scopes.contains(scope))
+    let b_scopes = [b_op, b.kind_scope()];
+    [a_op, a.kind_scope()].into_iter().find(|scope| b_scopes.contains(scope))
 }
 
 impl Entry {
@@ -122,12 +127,16 @@ impl Entry {
         self.given.len() > before
     }
 
+    pub(super) fn subject(&self) -> Subject<'_> {
+        Subject { name: self.circuit.name(), class_of: self.class_of }
+    }
+
     pub(super) fn shared(&self) -> (Arc<CircuitBreaker>, Arc<Budget>, Arc<Keys>) {
         (Arc::clone(&self.circuit), Arc::clone(&self.budget), Arc::clone(&self.keys))
     }
 
     pub(super) fn apply(&self, settings: &Settings, notices: &mut Vec<Notice>) {
-        let resolved = settings.circuit(self.circuit.name(), &self.given);
+        let resolved = settings.circuit(self.subject(), &self.given);
         notices.extend(warnings(self.circuit.name(), &resolved.adjusted));
         let resolved = Arc::new(resolved);
         self.circuit.apply(&resolved);

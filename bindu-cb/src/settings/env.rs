@@ -23,16 +23,12 @@ pub(crate) struct Variable {
 pub(crate) struct Env(HashMap<(String, Key), Variable>);
 
 /// An operation or kind as it stands in a variable: upper case, and `_` for every character that
-/// is no letter or digit, but two for the `/` before a class of errors.
+/// is no letter or digit.
 pub(crate) fn mangle(name: &str) -> String {
-    let mut mangled = String::with_capacity(name.len());
-    for c in name.chars().flat_map(char::to_uppercase) {
-        match c {
-            '/' => mangled.push_str("__"),
-            c => mangled.push(if c.is_alphanumeric() { c } else { '_' }),
-        }
-    }
-    mangled
+    name.chars()
+        .flat_map(char::to_uppercase)
+        .map(|c| if c.is_alphanumeric() { c } else { '_' })
+        .collect()
 }
 
 impl Env {
@@ -243,8 +239,7 @@ mod tests {
     #[test]
     fn operations_are_mangled_as_documented() {
         assert_eq!(mangle("storage:save"), "STORAGE_SAVE");
-        assert_eq!(mangle("a.b-c d+é"), "A_B_C_D_É");
-        assert_eq!(mangle("storage:save/timeout"), "STORAGE_SAVE__TIMEOUT");
+        assert_eq!(mangle("a.b-c d/é"), "A_B_C_D_É");
     }
 
     #[test]

@@ -9,13 +9,12 @@ mod table;
 use std::time::Duration;
 
 use crate::error::{SettingProblem, SettingsError};
-pub(crate) use env::mangle;
 pub use key::ParseValueError;
 pub(crate) use key::{Setting, Value};
 pub use layers::Settings;
 #[cfg(feature = "test-util")]
 pub(crate) use layers::Switches;
-pub(crate) use resolve::{Given, Resolved, kind_of};
+pub(crate) use resolve::{Given, Resolved, Subject, kind_of};
 pub use resolve::{SettingValue, Source};
 pub(crate) use table::each_key;
 

@@ -112,11 +112,16 @@ type Rank = usize;
 const WEAKEST: Rank = usize::MAX;
 
 impl Settings {
-    pub(crate) fn circuit(&self, op: &str, given: &[Given]) -> Resolved<CircuitBreakerSettings> {
+    pub(crate) fn circuit(
+        &self,
+        subject: Subject<'_>,
+        given: &[Given],
+    ) -> Resolved<CircuitBreakerSettings> {
         let mut settings = CircuitBreakerSettings::default();
-        let mut ranked = self.resolve(op, given, CircuitBreakerSettings::KEYS, |key, value| {
-            settings.set(key, value);
-        });
+        let mut ranked =
+            self.resolve(subject, given, CircuitBreakerSettings::KEYS, |key, value| {
+                settings.set(key, value);
+            });
         let mut adjusted = Vec::new();
         // B4 caps the wait in any case; a cap that nobody asked for must not undercut a
         // recovery_timeout that somebody did.
@@ -160,9 +165,10 @@ impl Settings {
         given: &[Given],
     ) -> Resolved<RetrySettings> {
         let mut settings = RetrySettings::default();
-        let mut ranked = self.resolve(op, given, RetrySettings::KEYS, |key, value| {
-            settings.set(key, value);
-        });
+        let mut ranked =
+            self.resolve(Subject::operation(op), given, RetrySettings::KEYS, |key, value| {
+                settings.set(key, value);
+            });
         if let Some((kind, attempts, min_wait, max_wait)) = preset {
             for (key, value) in [
                 (Key::Attempts, Value::Number(attempts)),
@@ -185,12 +191,12 @@ impl Settings {
 
     fn resolve(
         &self,
-        op: &str,
+        subject: Subject<'_>,
         given: &[Given],
         keys: &[Key],
         mut set: impl FnMut(Key, Value),
     ) -> Vec<(Key, Rank, Source)> {
-        let names = Names::of(op);
+        let names = Names::of(subject);
         keys.iter()
             .map(|key| match self.strongest(&names, given, *key) {
                 Some((rank, value, source)) => {
@@ -221,17 +227,17 @@ impl Settings {
         };
         // The kill switch: for `enabled` the environment beats the attribute at every level.
         let kill_switch = |scope: &str| if key == Key::Enabled { env(scope) } else { None };
-        let operations = || names.operations.iter();
+        let operation = || names.operation.as_ref();
         let sources: [&dyn Fn() -> Option<(Value, Source)>; 12] = [
             &test,
             &|| env(&names.op_scope),
-            &|| operations().find_map(|(_, scope)| kill_switch(scope)),
+            &|| operation().and_then(|(_, scope)| kill_switch(scope)),
             &|| kill_switch(&names.kind_scope),
             &|| kill_switch(""),
             &|| code(Level::Operation(names.op)),
             &|| {
-                operations()
-                    .find_map(|(op, scope)| env(scope).or_else(|| code(Level::Operation(op))))
+                operation()
+                    .and_then(|(op, scope)| env(scope).or_else(|| code(Level::Operation(op))))
             },
             &attribute,
             &|| env(&names.kind_scope),
@@ -260,25 +266,57 @@ impl fmt::Display for Level<'_> {
 struct Names<'a> {
     op: &'a str,
     /// Of the circuit of a class of errors: its operation, and that as it stands in a variable.
-    operations: Vec<(&'a str, String)>,
+    operation: Option<(&'a str, String)>,
     kind: &'a str,
     op_scope: String,
     kind_scope: String,
 }
 
 impl<'a> Names<'a> {
-    fn of(op: &'a str) -> Self {
-        let kind = kind_of(op);
-        // A `/` may be part of either name: whatever has settings is meant, the longest first.
-        let operations =
-            op.rmatch_indices('/').map(|(end, _)| (&op[..end], mangle(&op[..end]))).collect();
-        Self { op, operations, kind, op_scope: mangle(op), kind_scope: mangle(kind) }
+    fn of(subject: Subject<'a>) -> Self {
+        Self {
+            op: subject.name,
+            operation: subject.class_of.map(|op| (op, mangle(op))),
+            kind: subject.kind(),
+            op_scope: subject.scope(),
+            kind_scope: subject.kind_scope(),
+        }
     }
 }
 
-/// The text before the first `:`; a name without one is its own kind, and that of its classes.
+/// What has settings: an operation, or a class of the errors of one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Subject<'a> {
+    pub(crate) name: &'a str,
+    /// The operation of a class. Not to be had from the name: a `/` may be part of any.
+    pub(crate) class_of: Option<&'a str>,
+}
+
+impl<'a> Subject<'a> {
+    pub(crate) fn operation(name: &'a str) -> Self {
+        Self { name, class_of: None }
+    }
+
+    pub(crate) fn kind(self) -> &'a str {
+        kind_of(self.class_of.unwrap_or(self.name))
+    }
+
+    /// As it stands in a variable: of a class with two `_` after its operation.
+    pub(crate) fn scope(self) -> String {
+        match self.class_of.and_then(|op| Some((op, self.name.strip_prefix(op)?))) {
+            Some((op, label)) => format!("{}_{}", mangle(op), mangle(label)),
+            None => mangle(self.name),
+        }
+    }
+
+    pub(crate) fn kind_scope(self) -> String {
+        mangle(self.kind())
+    }
+}
+
+/// The text before the first `:`; a name without one is its own kind.
 pub(crate) fn kind_of(op: &str) -> &str {
-    op.split([':', '/']).next().unwrap_or(op)
+    op.split_once(':').map_or(op, |(kind, _)| kind)
 }
 
 fn rank(ranked: &[(Key, Rank, Source)], key: Key) -> Rank {
