@@ -233,7 +233,8 @@ async fn keyed_by_number(tenant: u64) -> Result<(), CircuitBreakerOpenError> {
 
 #[tokio::test]
 async fn a_call_of_a_known_key_allocates_nothing() {
-    for tenant in ["acme", "another.example"] {
+    let long = "long.".repeat(100);
+    for tenant in ["acme", "another.example", &long] {
         assert_eq!(allocations(async || keyed(tenant).await.unwrap()).await, 0);
     }
     assert_eq!(allocations(async || keyed_by_number(u64::MAX).await.unwrap()).await, 0);

@@ -28,6 +28,8 @@ pub(crate) use text::with_text;
 
 /// Longer keys are cut: callers choose them, and they are kept. The hash tells them apart.
 const LONGEST_KEY: usize = 128;
+/// Where one was cut.
+const CUT: char = '…';
 /// Steps through the table, in search of a circuit that may go, that can be saved up.
 const MOST_STEPS: usize = 4_096;
 /// Steps that every call in want of a circuit adds to those. While no circuit may go, this is what
@@ -239,7 +241,7 @@ impl Slot {
     #[inline]
     fn is_of(&self, key: &str) -> bool {
         let own = self.circuit.key().unwrap_or_default();
-        own == key || key.len() > LONGEST_KEY && own == &*kept(key)
+        own == key || key.len() > LONGEST_KEY && own.strip_suffix(CUT) == Some(beginning(key))
     }
 
     /// Notes that it is used. False if it has been taken away.
@@ -280,10 +282,15 @@ fn kept(key: &str) -> Box<str> {
     if key.len() <= LONGEST_KEY {
         return key.into();
     }
-    let end = (0..=LONGEST_KEY).rfind(|i| key.is_char_boundary(*i)).unwrap_or(0);
-    let mut kept = key[..end].to_owned();
-    kept.push('…');
+    let mut kept = beginning(key).to_owned();
+    kept.push(CUT);
     kept.into()
+}
+
+/// What is kept of a key that is too long.
+fn beginning(key: &str) -> &str {
+    let end = (0..=LONGEST_KEY).rfind(|i| key.is_char_boundary(*i)).unwrap_or(0);
+    &key[..end]
 }
 
 impl fmt::Debug for Keys {
