@@ -126,7 +126,6 @@ fn check_settings(options: &Options, errors: &mut Errors) {
     }
 }
 
-/// A threshold that is learnt needs a window and its own bounds.
 fn check_key(options: &Options, errors: &mut Errors) {
     if let (Some(key), Some(_)) = (&options.key, &options.hooks.class) {
         let message = "`key` gives each call a circuit, and `class` each error: a function can have \
@@ -135,6 +134,7 @@ fn check_key(options: &Options, errors: &mut Errors) {
     }
 }
 
+/// A threshold that is learnt needs a window and its own bounds.
 fn check_adaptive(options: &Options, errors: &mut Errors) {
     if let (Some(min), Some(max)) =
         (options.setting("adaptive_min"), options.setting("adaptive_max"))

@@ -445,7 +445,8 @@ impl CircuitBreaker {
             && !matches!(self.word().state(), CircuitState::ForcedOpen | CircuitState::ForcedClosed)
     }
 
-    /// Whether a circuit that no call is using tells the next one no more than a new circuit would.
+    /// Whether a circuit that no call is using would let the next one run, as a new circuit does.
+    /// Counts, and how often it has opened again, are no reason to keep it.
     pub(crate) fn is_idle(&self) -> bool {
         let word = self.word();
         let now = self.now();

@@ -29,8 +29,8 @@ impl CircuitBreaker {
         }
     }
 
-    /// With a window, in trouble, or of a thread without a cell of its own. One function for all of them, so
-    /// that there is one call to it in each guarded function.
+    /// With a window, in trouble, or of a thread without a cell of its own. One function for all of
+    /// them, so that there is one call to it in each guarded function.
     #[inline(never)]
     fn settle_other_success(&self, ticket: Ticket) {
         if self.word().is_untroubled(ticket.generation()) && self.measure_success(ticket) {

@@ -7,9 +7,9 @@
 //! out of the table while nobody holds a share is gone for every thread at that moment.
 //!
 //! There are at most `max_keys`. For another one a circuit must go that nobody has used since it was
-//! last considered ("second chance", as pages are replaced), no call is using, and that would tell
-//! the next call no more than a new one: never one that is open, before its time. If there is none
-//! the call has the circuit of the operation itself.
+//! last considered ("second chance", as pages are replaced), no call is using, and that keeps no call
+//! away: never one that is open, before its time. What it has counted is lost. If there is none the
+//! call has the circuit of the operation itself.
 
 mod cache;
 mod text;
