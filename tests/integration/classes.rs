@@ -504,6 +504,26 @@ async fn switches_hold_for_each_circuit() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_class_that_is_switched_off_under_a_probe_has_its_permit_back() {
+    let _cb = isolate();
+    let switch = |on: bool| {
+        configure(|settings| {
+            settings.all().enabled(true);
+            settings.operation("storage/timeout").enabled(on);
+        });
+    };
+    switch(true);
+    fail(TIMEOUT, 3).await;
+    advance(secs(30)).await;
+    let mut probe = pin!(slow(secs(1), TIMEOUT));
+    assert!(timeout(millis(1), probe.as_mut()).await.is_err());
+    switch(false);
+    probe.await.unwrap_err();
+    switch(true);
+    assert_eq!(state("storage/timeout"), CircuitState::Open, "the probe has failed");
+}
+
+#[tokio::test(start_paused = true)]
 async fn where_the_operation_is_off_no_class_is_made() {
     let _cb = isolate();
     fail(TIMEOUT, 5).await;

@@ -259,12 +259,12 @@ impl<'a> ClassedCall<'a> {
             return;
         }
         let held = self.held.get_or_insert_default();
-        held.failed = class.filter(|class| class.is_enabled()).map(|class| {
+        held.failed = class.and_then(|class| {
             let known = held.permits.iter().position(|permit| permit.is_of(class));
-            known.unwrap_or_else(|| {
-                let ticket = class.ticket_since(then);
+            known.or_else(|| {
+                let ticket = class.is_enabled().then(|| class.ticket_since(then))?;
                 held.permits.push(Permit { class: Arc::clone(class), ticket });
-                held.permits.len() - 1
+                Some(held.permits.len() - 1)
             })
         });
         let heeded = circuit.classes().filter(|class| class.is_enabled() && is_heeded(class));
@@ -290,10 +290,13 @@ impl<'a> ClassedCall<'a> {
         if recorded == Recorded::Success {
             return self.tell_success();
         }
-        if let Some(class) = class.filter(|class| class.is_enabled()) {
+        let ticket = class.and_then(|class| {
             let known = self.held.iter().flat_map(|held| &held.permits).find(|p| p.is_of(class));
-            let ticket = known.map(|permit| permit.ticket);
-            let ticket = ticket.unwrap_or_else(|| class.ticket_since(self.call.mode));
+            // A permit is told what became of it, also if the class has been switched off since.
+            let since = || class.is_enabled().then(|| class.ticket_since(self.call.mode));
+            known.map(|permit| permit.ticket).or_else(since)
+        });
+        if let Some((class, ticket)) = class.zip(ticket) {
             // The permits stay until it is done: if the user's code that makes the text panics,
             // the drop has them to give back.
             class.settle(ticket, Outcome::Failure, &|| text.make());
