@@ -524,6 +524,22 @@ async fn a_class_that_is_switched_off_under_a_probe_has_its_permit_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn without_the_key_a_function_asks_no_class_and_tells_none() {
+    #[with_circuit_breaker(op = "storage")]
+    async fn plain(script: Script<'_>) -> Result<u32, Failure> {
+        script[0].map_err(|failure| failure())
+    }
+
+    let _cb = enabled();
+    fail(TIMEOUT, 2).await;
+    plain(UP).await.unwrap();
+    assert_eq!(failures("storage/timeout"), 2);
+    fail(TIMEOUT, 1).await;
+    assert_eq!(rejected_by(once(UP).await), "storage/timeout");
+    plain(UP).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn where_the_operation_is_off_no_class_is_made() {
     let _cb = isolate();
     fail(TIMEOUT, 5).await;
