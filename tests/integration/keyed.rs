@@ -625,3 +625,45 @@ async fn a_loop_that_waits_hears_that_the_operation_was_forced_open() {
     assert!(began.elapsed() <= std::time::Duration::from_millis(1));
     assert_eq!(down.asked(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_opens_circuits_also_where_more_keys_take_turns_than_there_is_room_for() {
+    let _cb = enabled();
+    for window in [None, Some(bindu_cb::Window::Calls(10))] {
+        let mut settings = Settings::default();
+        settings.all().max_keys(4);
+        if let Some(window) = window {
+            settings.all().window(window).minimum_calls(3);
+        }
+        registry().configure(settings);
+        registry().reset_all();
+        let (down, up) = (Service::down(), Service::up());
+        for _ in 0..100 {
+            for key in 0..9 {
+                let _ = ask_few(key, &down).await;
+            }
+        }
+        assert_eq!(down.asked(), 15, "three of each of the four, and three of all others");
+
+        // It is over, and the keys that are asked for now have circuits again.
+        advance(secs(60)).await;
+        for key in 100..104 {
+            ask_few(key, &up).await.unwrap();
+            assert!(registry().get_keyed("keyed:few", key).is_some());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_circuit_is_spared_for_its_failures_as_long_as_an_open_one() {
+    let _cb = enabled();
+    let service = Service::up();
+    ask_few(7, &Service::down()).await.unwrap_err();
+    for (seconds, is_there) in [(0, true), (29, true), (1, false)] {
+        advance(secs(seconds)).await;
+        for key in 100..140 {
+            ask_few(key, &service).await.unwrap();
+        }
+        assert_eq!(registry().get_keyed("keyed:few", 7).is_some(), is_there, "{seconds}");
+    }
+}

@@ -445,8 +445,19 @@ impl CircuitBreaker {
             && !matches!(self.word().state(), CircuitState::ForcedOpen | CircuitState::ForcedClosed)
     }
 
+    pub(crate) fn recovery_timeout(&self) -> Duration {
+        self.cold().settings.settings.recovery_timeout
+    }
+
+    /// Whether a new circuit in its place would be further from opening. With a window: whether it
+    /// ever was, for what the window holds is not worth the time to look.
+    pub(crate) fn has_counted_failures(&self) -> bool {
+        let word = self.word();
+        word.state() == CircuitState::Closed
+            && (word.count() > 0 || self.has_window() && self.counters.total().failure > 0)
+    }
+
     /// Whether a circuit that no call is using would let the next one run, as a new circuit does.
-    /// Counts, and how often it has opened again, are no reason to keep it.
     pub(crate) fn is_idle(&self) -> bool {
         let word = self.word();
         let now = self.now();

@@ -8,8 +8,10 @@
 //!
 //! There are at most `max_keys`. For another one a circuit must go that nobody has used since it was
 //! last considered ("second chance", as pages are replaced), no call is using, and that keeps no call
-//! away: never one that is open, before its time. What it has counted is lost. If there is none the
-//! call has the circuit of the operation itself.
+//! away: never one that is open, before its time. One that has counted failures stays for another
+//! `recovery_timeout`: else, of more keys than there is room for, none would live to open when the
+//! service is down. What goes is lost with its counts. If there is none the call has the circuit of
+//! the operation itself.
 
 mod cache;
 mod text;
@@ -19,8 +21,9 @@ use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::ops::Bound::{Excluded, Unbounded};
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::breaker::CircuitBreaker;
 use crate::settings::{CircuitBreakerSettings, Resolved};
@@ -61,13 +64,43 @@ struct Table {
 pub(crate) struct Slot {
     pub(crate) circuit: Arc<CircuitBreaker>,
     keys: u32,
-    state: AtomicU8,
+    /// In the low bits the state; of one that is not used, above it, since when it has been spared
+    /// for its failures.
+    state: AtomicU32,
 }
 
 /// States of a slot: not used since it was made or last considered, used, and taken away.
-const UNUSED: u8 = 0;
-const USED: u8 = 1;
-const GONE: u8 = 2;
+const UNUSED: u32 = 0;
+const USED: u32 = 1;
+const GONE: u32 = 2;
+const STATE_BITS: u32 = 2;
+
+/// How long circuits with failures are spared, in milliseconds, which wrap after twelve days.
+#[derive(Clone, Copy)]
+struct Patience {
+    now: u32,
+    length: u32,
+}
+
+impl Patience {
+    const MOST: u32 = u32::MAX >> STATE_BITS;
+
+    fn of(operation: &CircuitBreaker) -> Self {
+        let millis = |duration: Duration| {
+            u32::try_from(duration.as_millis() & u128::from(Self::MOST)).unwrap_or(Self::MOST)
+        };
+        let longest = Duration::from_millis(u64::from(Self::MOST / 2));
+        Self {
+            // Zero is nothing yet. (Once in twelve days it is a moment, too, and spares once more.)
+            now: (millis(Duration::from_nanos(operation.now())) + 1) & Self::MOST,
+            length: millis(operation.recovery_timeout().min(longest)),
+        }
+    }
+
+    fn is_over(self, since: u32) -> bool {
+        self.now.wrapping_sub(since) & Self::MOST >= self.length
+    }
+}
 
 impl Keys {
     pub(crate) fn new(operation: Arc<CircuitBreaker>) -> Self {
@@ -117,7 +150,7 @@ impl Keys {
         }
         let limit = self.operation.max_keys();
         table.steps = table.steps.saturating_add(STEPS_OF_A_CALL).min(MOST_STEPS);
-        if !table.make_room(limit.saturating_sub(1)) {
+        if !table.make_room(limit.saturating_sub(1), &self.operation) {
             let told = std::mem::replace(&mut table.told_full, true);
             drop(table);
             if !told {
@@ -134,7 +167,7 @@ impl Keys {
             circuit: Arc::new(self.operation.of_key(kept(key))),
             keys: self.id,
             // Not yet used again: keys that come once go before those that come back.
-            state: AtomicU8::new(UNUSED),
+            state: AtomicU32::new(UNUSED),
         });
         table.slots.insert(hash, Arc::clone(&slot));
         drop(table);
@@ -191,7 +224,7 @@ impl Keys {
         table.told_full = false;
         // Twice around: the first time may find each of them used.
         table.steps = table.slots.len() * 2 + MOST_STEPS;
-        table.make_room(self.operation.max_keys());
+        table.make_room(self.operation.max_keys(), &self.operation);
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -202,24 +235,28 @@ impl Keys {
 
 impl Table {
     /// Takes circuits away until there are no more than `most`. False if that cannot be.
-    fn make_room(&mut self, most: usize) -> bool {
+    fn make_room(&mut self, most: usize, operation: &CircuitBreaker) -> bool {
+        if self.slots.len() <= most {
+            return true;
+        }
+        let patience = Patience::of(operation);
         while self.slots.len() > most {
             if self.steps == 0 {
                 return false;
             }
             self.steps -= 1;
-            self.consider_next();
+            self.consider_next(patience);
         }
         true
     }
 
     /// Takes one away, if it may go.
-    fn consider_next(&mut self) {
+    fn consider_next(&mut self, patience: Patience) {
         let after = self.slots.range((Excluded(self.hand), Unbounded)).next();
         let Some((hash, slot)) = after.or_else(|| self.slots.first_key_value()) else { return };
         let hash = *hash;
         self.hand = hash;
-        if slot.was_used() || !slot.is_idle() {
+        if slot.was_used() || !slot.is_idle() || slot.is_spared(patience) {
             return;
         }
         let Some(slot) = self.slots.remove(&hash) else { return };
@@ -251,14 +288,15 @@ impl Slot {
         match self.state.load(Ordering::Relaxed) {
             USED => true,
             GONE => false,
-            _ => self.note_use(),
+            unused => self.note_use(unused),
         }
     }
 
     #[cold]
-    fn note_use(&self) -> bool {
+    fn note_use(&self, unused: u32) -> bool {
         let before =
-            self.state.compare_exchange(UNUSED, USED, Ordering::Relaxed, Ordering::Relaxed);
+            self.state.compare_exchange(unused, USED, Ordering::Relaxed, Ordering::Relaxed);
+        // If it was spared in between it is still not used, which does no harm.
         before != Err(GONE)
     }
 
@@ -267,7 +305,26 @@ impl Slot {
         self.state.compare_exchange(USED, UNUSED, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// Whether nobody holds it and nothing is lost with it.
+    /// Whether it has counted failures and may still come to count more.
+    fn is_spared(&self, patience: Patience) -> bool {
+        let state = self.state.load(Ordering::Relaxed);
+        match state >> STATE_BITS {
+            0 if self.circuit.has_counted_failures() => {
+                let spared = patience.now << STATE_BITS | UNUSED;
+                let _ = self.state.compare_exchange(
+                    state,
+                    spared,
+                    Ordering::Relaxed,
+                    Ordering::Relaxed,
+                );
+                true
+            }
+            0 => false,
+            since => !patience.is_over(since) && self.circuit.has_counted_failures(),
+        }
+    }
+
+    /// Whether nobody holds it and no call is kept away by it.
     fn is_idle(self: &Arc<Self>) -> bool {
         Arc::strong_count(self) == 1 && self.is_spare()
     }
