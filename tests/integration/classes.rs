@@ -625,6 +625,24 @@ async fn dropped_after_a_failed_attempt_it_is_a_failure_of_that_attempts_class()
 }
 
 #[tokio::test(start_paused = true)]
+async fn also_if_an_answer_came_between() {
+    #[retry_with_breaker(
+        op = "storage", class = Failure::class, retry_if = |_| true, min_wait = "1h", max_wait = "1h",
+        jitter = 0.0, record_if = |error| !matches!(error, Failure::Missing)
+    )]
+    async fn answered(attempt: &AtomicU32, script: Script<'_>) -> Result<u32, Failure> {
+        script[attempt.fetch_add(1, Ordering::Relaxed) as usize].map_err(|failure| failure())
+    }
+
+    let _cb = enabled();
+    let script: Script<'_> = &[Err(|| Failure::Timeout), Err(|| Failure::Missing)];
+    let attempts = AtomicU32::new(0);
+    assert!(timeout(secs(5_400), answered(&attempts, script)).await.is_err());
+    assert_eq!(attempts.load(Ordering::Relaxed), 2);
+    assert_eq!(failures("storage/timeout"), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_panic_is_the_operations_own_failure_and_gives_every_permit_back() {
     let _cb = enabled();
     fail(TIMEOUT, 3).await;

@@ -39,7 +39,7 @@ pub struct ClassedCall<'a> {
 #[derive(Default)]
 struct Held {
     permits: Vec<Permit>,
-    /// The permit of the class that the last attempt was a failure of.
+    /// The permit of the class in which the last attempt that was a failure has failed.
     failed: Option<usize>,
     /// While the call waits: each ends when a circuit that is held no longer admits the call.
     hearing: Vec<Hearing>,
@@ -227,7 +227,7 @@ impl<'a> ClassedCall<'a> {
         }
         let delay = self.call.after_attempt(judgement, text);
         if delay.is_some() {
-            self.hold(class.as_ref());
+            self.hold(recorded, class.as_ref());
         }
         if delay.is_none() || self.call.mode.per_attempt() {
             self.tell(recorded, class.as_ref(), text);
@@ -252,21 +252,23 @@ impl<'a> ClassedCall<'a> {
     /// What there is to hold while the call waits: the class of its failure, too, if that was at
     /// rest when the call began. And what there is to listen to (rule L2): all classes, for one
     /// that was at rest has admitted the call, too.
-    fn hold(&mut self, class: Option<&Arc<CircuitBreaker>>) {
+    fn hold(&mut self, recorded: Recorded, class: Option<&Arc<CircuitBreaker>>) {
         let (then, per_attempt) = (self.call.mode, self.call.mode.per_attempt());
         let circuit = &self.call.core.circuit;
         if !then.enabled() || circuit.classes().next().is_none() {
             return;
         }
         let held = self.held.get_or_insert_default();
-        held.failed = class.and_then(|class| {
-            let known = held.permits.iter().position(|permit| permit.is_of(class));
-            known.or_else(|| {
-                let ticket = class.is_enabled().then(|| class.ticket_since(then))?;
-                held.permits.push(Permit { class: Arc::clone(class), ticket });
-                Some(held.permits.len() - 1)
-            })
-        });
+        if recorded == Recorded::Failure {
+            held.failed = class.and_then(|class| {
+                let known = held.permits.iter().position(|permit| permit.is_of(class));
+                known.or_else(|| {
+                    let ticket = class.is_enabled().then(|| class.ticket_since(then))?;
+                    held.permits.push(Permit { class: Arc::clone(class), ticket });
+                    Some(held.permits.len() - 1)
+                })
+            });
+        }
         let heeded = circuit.classes().filter(|class| class.is_enabled() && is_heeded(class));
         let hear = heeded.map(|class| {
             let known = held.permits.iter().find(|permit| permit.is_of(class));
