@@ -120,11 +120,11 @@ impl Drop for Leaving {
 
 impl CircuitBreaker {
     fn family(&self) -> Option<&Family> {
-        self.family.get().map(|family| &**family)
+        self.rare().map(|rare| &rare.family)
     }
 
     fn make_family(&self) -> &Family {
-        self.family.get_or_init(Box::default)
+        &self.make_rare().family
     }
 }
 

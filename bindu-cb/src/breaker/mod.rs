@@ -21,6 +21,7 @@ mod models;
 mod permit;
 mod queue;
 mod ramp;
+mod rare;
 mod settling;
 mod snapshot;
 mod sync;
@@ -45,7 +46,6 @@ use crate::error::{CallError, CircuitBreakerOpenError};
 use crate::event::{Cause, Listeners};
 use crate::name::{Name, Opening, Why};
 use crate::settings::{CircuitBreakerSettings, Count, OnCancel, Resolved, Source};
-use classes::Family;
 pub(crate) use classes::{MOST_CLASSES, OTHER_CLASS};
 pub use counters::CallCounts;
 use counters::Counters;
@@ -56,6 +56,7 @@ pub use permit::Permit;
 pub(crate) use permit::{Admission, Ticket};
 use queue::EventQueue;
 use ramp::Ramp;
+use rare::Rare;
 pub use snapshot::{CircuitState, FunctionSnapshot, Snapshot, WindowSnapshot};
 use sync::{AtomicU32, AtomicU64, Mutex, MutexGuard};
 use window::cells::WindowCells;
@@ -153,8 +154,7 @@ pub struct CircuitBreaker {
     id: u64,
     /// Zero of this circuit's clock.
     epoch: Instant,
-    /// Of the circuit of an operation with classes, or of such a class.
-    family: OnceLock<Box<Family>>,
+    rare: OnceLock<Box<Rare>>,
     ramp: Ramp,
     /// Of a circuit that has, or once had, a sliding window.
     window_cells: OnceLock<WindowCells>,
@@ -245,7 +245,7 @@ impl CircuitBreaker {
             epoch: Instant::now(),
             changed: Notify::new(),
             listeners,
-            family: OnceLock::new(),
+            rare: OnceLock::new(),
             cold: Mutex::new(Cold {
                 settings,
                 since: 0,
