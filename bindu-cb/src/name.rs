@@ -9,6 +9,8 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
+use crate::event::Cause;
+
 /// Openings that are remembered for each circuit.
 const REMEMBERED: usize = 4;
 /// Those of a key's circuit, of which there may be thousands.
@@ -50,6 +52,18 @@ pub(crate) enum Why {
     },
     Probe,
     ByHand,
+}
+
+impl Why {
+    pub(crate) fn cause(self) -> Cause {
+        match self {
+            Self::FailuresInARow(_) | Self::FailureRate { .. } | Self::SlowCallRate { .. } => {
+                Cause::Local
+            }
+            Self::Probe => Cause::Probe,
+            Self::ByHand => Cause::Manual,
+        }
+    }
 }
 
 impl Name {

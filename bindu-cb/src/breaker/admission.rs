@@ -128,7 +128,7 @@ impl CircuitBreaker {
 
     /// When the opening of this word ends; `None` if the word has moved on meanwhile.
     pub(super) fn deadline(&self, word: Word) -> Option<Nanos> {
-        // Acquire: partner of the Release in `open`. Had the slot been overwritten for the
+        // Acquire: partner of the Release in `set_end`. Had the slot been overwritten for the
         // generation after the next, the load of the word below would see at least the next.
         let deadline = self.gate.deadlines[word.generation().slot()].load(Ordering::Acquire);
         (self.word().generation() == word.generation()).then_some(deadline)

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use super::leases::Nanos;
 use super::permit::{Role, Ticket};
 use super::sync;
 use super::transition::{Step, Thresholds};
@@ -14,6 +16,13 @@ use crate::random;
 
 /// Longer texts of errors are cut: they are kept, logged and shown.
 const LONGEST_TEXT: usize = 512;
+
+/// How long an opening lasts, and how much of that is left.
+#[derive(Clone, Copy)]
+struct Wait {
+    whole: Duration,
+    left: Duration,
+}
 
 impl CircuitBreaker {
     /// Takes a permit back with a success: of an untroubled circuit, without the lock.
@@ -130,7 +139,7 @@ impl CircuitBreaker {
                 Step::Change(next) => next,
             };
             let why = Why::FailuresInARow(u64::from(word.count() + 1));
-            match self.open(&mut cold, word, next, why, text.clone(), Cause::Local) {
+            match self.open(&mut cold, word, next, why, text.clone()) {
                 Ok(()) => break,
                 Err(now) => word = now,
             }
@@ -172,15 +181,9 @@ impl CircuitBreaker {
                 self.change(|_| Some(next));
             }
             Step::Change(next) if next.state() == CircuitState::Open => {
-                let _ = self.open(&mut cold, word, next, Why::Probe, text, Cause::Probe);
+                let _ = self.open(&mut cold, word, next, Why::Probe, text);
             }
-            Step::Change(next) => {
-                self.start_measuring(&mut cold);
-                self.ramp.begin(now);
-                self.change(|_| Some(next));
-                cold.since = now;
-                cold.events.push(self.event(word, next, Cause::Probe));
-            }
+            Step::Change(next) => self.close(&mut cold, word, next, now, Cause::Probe),
         }
         drop(cold);
         if matches!(step, Step::Change(_)) {
@@ -213,7 +216,7 @@ impl CircuitBreaker {
             let next = transition::trip(word);
             let text = text.or_else(|| cold.last_failure.clone());
             // Under the lock, and with a window, the word of a closed circuit does not move.
-            let _ = self.open(&mut cold, word, next, why, text, Cause::Local);
+            let _ = self.open(&mut cold, word, next, why, text);
         }
         drop(cold);
         self.tell_move(moved.as_ref());
@@ -223,7 +226,7 @@ impl CircuitBreaker {
         true
     }
 
-    /// Opens, under the lock: draws the wait, stores its end, then the word.
+    /// Opens, under the lock, for a wait that is drawn.
     fn open(
         &self,
         cold: &mut Cold,
@@ -231,7 +234,6 @@ impl CircuitBreaker {
         after: Word,
         why: Why,
         text: Option<Arc<str>>,
-        cause: Cause,
     ) -> Result<(), Word> {
         let settings = &cold.settings.settings;
         let factor = settings.recovery_multiplier.powi(i32::from(after.reopens()));
@@ -239,15 +241,27 @@ impl CircuitBreaker {
             random::scale(settings.recovery_timeout, factor).min(settings.max_recovery_timeout);
         let shortest = random::scale(longest, 1.0 - settings.recovery_jitter);
         let wait = random::duration_between(shortest, longest);
-        let now = self.now();
-        // All that a rejected call reads comes before the word. Release: partner of the Acquire in
-        // `deadline`. No reader of the current generation looks at this slot, and none of the next
-        // one comes before the swap.
-        self.gate.deadlines[after.generation().slot()]
-            .store(now.saturating_add(nanos(wait)), Ordering::Release);
+        let wait = Wait { whole: wait, left: wait };
+        self.open_for(cold, before, after, self.now(), wait, (why, text.clone()))?;
+        cold.last_failure = text;
+        Ok(())
+    }
+
+    /// Opens, under the lock: stores the end of the wait, then the word.
+    fn open_for(
+        &self,
+        cold: &mut Cold,
+        before: Word,
+        after: Word,
+        now: Nanos,
+        wait: Wait,
+        (why, text): (Why, Option<Arc<str>>),
+    ) -> Result<(), Word> {
+        // All that a rejected call reads comes before the word. No reader of the current generation
+        // looks at this slot, and none of the next one comes before the swap.
+        self.set_end(after, now.saturating_add(nanos(wait.left)));
         let describe = || {
-            // Relaxed: the swap below releases it, and who sees its word sees it, too.
-            self.gate.last_wait.store(nanos(wait), Ordering::Relaxed);
+            self.set_wait(wait);
             self.name.remember(Opening {
                 circuit: self.id,
                 generation: after.generation().as_u64(),
@@ -265,7 +279,6 @@ impl CircuitBreaker {
             describe();
         }
         cold.since = now;
-        cold.last_failure = text;
         cold.leases.clear();
         let window = self.window_figures(cold, now);
         cold.events.push(Event {
@@ -275,12 +288,33 @@ impl CircuitBreaker {
                 Why::Probe => 1,
                 Why::ByHand => 0,
             },
-            window: if cause == Cause::Local { window } else { None },
-            last_failure: cold.last_failure.clone(),
-            wait: Some(wait),
-            ..self.event(before, after, cause)
+            window: if why.cause() == Cause::Local { window } else { None },
+            last_failure: text,
+            wait: Some(wait.left),
+            ..self.event(before, after, why.cause())
         });
         Ok(())
+    }
+
+    /// Stores how long an opening lasts, under the lock, before its word.
+    fn set_wait(&self, wait: Wait) {
+        // Relaxed: the swap of the word releases it.
+        self.gate.last_wait.store(nanos(wait.whole), Ordering::Relaxed);
+    }
+
+    /// Stores when an opening ends, under the lock.
+    fn set_end(&self, open: Word, end: Nanos) {
+        // Release: partner of the Acquire in `deadline`.
+        self.gate.deadlines[open.generation().slot()].store(end, Ordering::Release);
+    }
+
+    /// Closes a circuit that is open or half-open, under the lock: its word does not move.
+    fn close(&self, cold: &mut Cold, before: Word, after: Word, now: Nanos, cause: Cause) {
+        self.start_measuring(cold);
+        self.ramp.begin(now);
+        self.change(|_| Some(after));
+        cold.since = now;
+        cold.events.push(self.event(before, after, cause));
     }
 
     pub(super) fn event(&self, before: Word, after: Word, cause: Cause) -> Event {

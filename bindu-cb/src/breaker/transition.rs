@@ -35,11 +35,7 @@ pub(crate) fn success(word: Word, generation: Generation, thresholds: Thresholds
         CircuitState::Closed if word.count() == 0 => Step::Keep,
         CircuitState::Closed => Step::Count(word.with_count(0)),
         CircuitState::HalfOpen if word.count() + 1 >= thresholds.successes => {
-            Step::Change(if thresholds.ramp_up {
-                word.next(CircuitState::Closed, word.reopens()).ramping_up()
-            } else {
-                word.next(CircuitState::Closed, 0)
-            })
+            Step::Change(close(word, thresholds.ramp_up))
         }
         CircuitState::HalfOpen => Step::Count(word.with_count(word.count() + 1)),
         CircuitState::ForcedClosed => Step::Keep,
@@ -68,6 +64,15 @@ pub(crate) fn trip(word: Word) -> Word {
 
 fn reopen(word: Word) -> Word {
     word.next(CircuitState::Open, word.reopens().saturating_add(1))
+}
+
+/// The service is back. With a ramp it opens again, until that is over, as the one that it was.
+fn close(word: Word, ramp_up: bool) -> Word {
+    if ramp_up {
+        word.next(CircuitState::Closed, word.reopens()).ramping_up()
+    } else {
+        word.next(CircuitState::Closed, 0)
+    }
 }
 
 /// An outcome that decides nothing: ignored or cancelled.
