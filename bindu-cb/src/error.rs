@@ -104,7 +104,7 @@ impl From<CircuitBreakerOpenError> for io::Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OpenReason {
-    /// Too many calls had failed.
+    /// Too many calls had failed, here or in a process that the circuit is shared with.
     Failures,
     /// A probe failed, so the circuit opened again.
     ProbeFailed,
@@ -204,7 +204,8 @@ impl OpenCause {
     }
 
     /// The circuit's word tells that it opened again; that it was calls and no probe, before it let
-    /// everybody through, is remembered with the opening.
+    /// everybody through, is remembered with the opening. So is that it was another process, of
+    /// which no more is known.
     fn reason_of(&self, opening: Option<&Opening>) -> OpenReason {
         match (self.opening.reason(), opening.map(|opening| opening.why)) {
             (OpenReason::ProbeFailed, None | Some(Why::Probe)) => OpenReason::ProbeFailed,
@@ -252,6 +253,9 @@ impl fmt::Display for OpenCause {
             OpenReason::Failures => match opening.as_ref().map(|o| o.why) {
                 None | Some(Why::Probe | Why::ByHand) => {
                     f.write_str("opened because calls failed")?;
+                }
+                Some(Why::Remote) => {
+                    f.write_str("opened because the circuit of another process opened")?;
                 }
                 Some(Why::FailuresInARow(1)) => f.write_str("opened after 1 failure")?,
                 Some(Why::FailuresInARow(n)) => write!(f, "opened after {n} failures in a row")?,

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
+#[cfg(feature = "redis")]
+use crate::breaker::Generation;
 use crate::breaker::{CircuitState, WindowSnapshot};
 
 /// A circuit has changed its state.
@@ -32,14 +34,22 @@ pub struct Event {
     pub to: CircuitState,
     /// What brought the change about.
     pub cause: Cause,
-    /// Failures that led to it, in a row or in the window; zero unless it opened.
+    /// Failures of this process that led to it, in a row or in the window; zero unless it opened.
     pub failures: u64,
     /// What the sliding window held when it opened the circuit.
     pub window: Option<WindowSnapshot>,
     /// The text of the failure that opened it.
     pub last_failure: Option<Arc<str>>,
-    /// How long the circuit stays open; `None` unless it opened by itself.
+    /// How long the circuit stays open; `None` unless it opened by itself, here or in a process
+    /// that it is shared with.
     pub wait: Option<Duration>,
+    /// The circuit's own generation, which the change began.
+    #[cfg(feature = "redis")]
+    #[cfg_attr(
+        not(all(test, not(loom))),
+        expect(dead_code, reason = "of use to who leads circuits")
+    )]
+    pub(crate) generation: Generation,
 }
 
 /// What brought a change of state about.
@@ -56,6 +66,9 @@ pub enum Cause {
     Probe,
     /// `force_open`, `force_closed` or `reset`.
     Manual,
+    /// Another process, which the circuit is shared with: it opened or closed there, or was forced
+    /// or reset for all.
+    Remote,
 }
 
 impl fmt::Display for Cause {
@@ -64,6 +77,7 @@ impl fmt::Display for Cause {
             Self::Local => "local",
             Self::Probe => "probe",
             Self::Manual => "manual",
+            Self::Remote => "remote",
         })
     }
 }
@@ -168,7 +182,7 @@ impl fmt::Debug for Subscription {
 
 /// The listener that is always there.
 fn log(event: &Event) {
-    let Event { operation, key, from, to, cause, failures, window, last_failure, wait } = event;
+    let Event { operation, key, from, to, cause, failures, window, last_failure, wait, .. } = event;
     let (calls, slow) = (window.map(|w| w.calls), window.map(|w| w.slow));
     let threshold = window.filter(|w| w.baseline.is_some()).map(|w| w.threshold);
     let (key, last_failure) = (key.as_deref(), last_failure.as_deref());

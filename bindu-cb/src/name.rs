@@ -52,6 +52,9 @@ pub(crate) enum Why {
     },
     Probe,
     ByHand,
+    /// Something that another process knows.
+    #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "nobody leads a circuit"))]
+    Remote,
 }
 
 impl Why {
@@ -62,6 +65,7 @@ impl Why {
             }
             Self::Probe => Cause::Probe,
             Self::ByHand => Cause::Manual,
+            Self::Remote => Cause::Remote,
         }
     }
 }

@@ -96,8 +96,8 @@ impl CircuitBreaker {
                     if now < deadline {
                         return Err((word, self.left_until(deadline, now)));
                     }
-                    if let Some(ticket) = self.half_open(mode, word, now) {
-                        return Ok(ticket);
+                    if let Some(answer) = self.half_open(mode, word, now) {
+                        return answer;
                     }
                 }
                 CircuitState::HalfOpen => {
@@ -134,10 +134,24 @@ impl CircuitBreaker {
         (self.word().generation() == word.generation()).then_some(deadline)
     }
 
-    /// The first call after the wait: makes the circuit half-open and is its first probe.
-    fn half_open(&self, mode: Mode, open: Word, now: Nanos) -> Option<Ticket> {
+    /// The first call after the wait: makes the circuit half-open and is its first probe. `None` if
+    /// the circuit, or the end of its wait, has moved on.
+    fn half_open(
+        &self,
+        mode: Mode,
+        open: Word,
+        now: Nanos,
+    ) -> Option<Result<Ticket, (Word, Nanos)>> {
+        #[cfg(feature = "redis")]
+        if let Some(left) = self.turned_away(open, now) {
+            return Some(Err((open, left)));
+        }
         let mut cold = self.cold();
         if self.word() != open && !sync::mutated("half_open_without_a_look") {
+            return None;
+        }
+        #[cfg(feature = "redis")]
+        if !self.may_be_probed(open, now) {
             return None;
         }
         cold.leases.clear();
@@ -149,7 +163,8 @@ impl CircuitBreaker {
         cold.events.push(self.event(open, after, Cause::Local));
         drop(cold);
         self.announce();
-        claimed.ok()
+        // Never refused: all permits are there.
+        claimed.ok().map(Ok)
     }
 
     /// Half-open: a permit, or a rejection; `None` if the word has moved on.

@@ -95,6 +95,11 @@ impl Counters {
         success + failure + ignored + cancelled + stale
     }
 
+    #[cfg(feature = "redis")]
+    pub(super) fn rejected(&self) -> u64 {
+        self.sum(Outcome::Rejected)
+    }
+
     pub(crate) fn total(&self) -> CallCounts {
         CallCounts {
             success: self.sum(Outcome::Success),

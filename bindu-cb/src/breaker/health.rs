@@ -242,7 +242,7 @@ impl CircuitBreaker {
     }
 
     /// Learns from what has not been looked at, under the lock. Only of a closed circuit.
-    fn catch_up(&self, cold: &mut Cold, now: Nanos) {
+    pub(super) fn catch_up(&self, cold: &mut Cold, now: Nanos) {
         if let Some(cells) = self.window_cells.get()
             && self.word().state() == super::CircuitState::Closed
         {

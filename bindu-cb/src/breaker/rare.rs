@@ -3,11 +3,16 @@
 
 use super::CircuitBreaker;
 use super::classes::Family;
+#[cfg(feature = "redis")]
+use super::hold::Led;
 
 #[derive(Default)]
 pub(super) struct Rare {
     /// Of the circuit of an operation with classes, or of such a class.
     pub(super) family: Family,
+    /// Of a circuit that is led from outside.
+    #[cfg(feature = "redis")]
+    pub(super) led: Led,
 }
 
 impl CircuitBreaker {

@@ -19,9 +19,9 @@ const LONGEST_TEXT: usize = 512;
 
 /// How long an opening lasts, and how much of that is left.
 #[derive(Clone, Copy)]
-struct Wait {
-    whole: Duration,
-    left: Duration,
+pub(super) struct Wait {
+    pub(super) whole: Duration,
+    pub(super) left: Duration,
 }
 
 impl CircuitBreaker {
@@ -248,7 +248,7 @@ impl CircuitBreaker {
     }
 
     /// Opens, under the lock: stores the end of the wait, then the word.
-    fn open_for(
+    pub(super) fn open_for(
         &self,
         cold: &mut Cold,
         before: Word,
@@ -274,6 +274,8 @@ impl CircuitBreaker {
         if !too_late {
             describe();
         }
+        #[cfg(feature = "redis")]
+        self.drop_hold();
         self.swap(before, after)?;
         if too_late {
             describe();
@@ -286,7 +288,7 @@ impl CircuitBreaker {
                 Why::FailuresInARow(failures) | Why::FailureRate { failures, .. } => failures,
                 Why::SlowCallRate { .. } => window.map_or(0, |window| window.failures),
                 Why::Probe => 1,
-                Why::ByHand => 0,
+                Why::ByHand | Why::Remote => 0,
             },
             window: if why.cause() == Cause::Local { window } else { None },
             last_failure: text,
@@ -296,20 +298,28 @@ impl CircuitBreaker {
         Ok(())
     }
 
-    /// Stores how long an opening lasts, under the lock, before its word.
-    fn set_wait(&self, wait: Wait) {
-        // Relaxed: the swap of the word releases it.
+    /// Stores how long an opening lasts, under the lock, before its end or its word.
+    pub(super) fn set_wait(&self, wait: Wait) {
+        // Relaxed: the swap of the word releases it, or in an opening that is there already the
+        // store of its new end. Who sees that one sees this.
         self.gate.last_wait.store(nanos(wait.whole), Ordering::Relaxed);
     }
 
     /// Stores when an opening ends, under the lock.
-    fn set_end(&self, open: Word, end: Nanos) {
+    pub(super) fn set_end(&self, open: Word, end: Nanos) {
         // Release: partner of the Acquire in `deadline`.
         self.gate.deadlines[open.generation().slot()].store(end, Ordering::Release);
     }
 
     /// Closes a circuit that is open or half-open, under the lock: its word does not move.
-    fn close(&self, cold: &mut Cold, before: Word, after: Word, now: Nanos, cause: Cause) {
+    pub(super) fn close(
+        &self,
+        cold: &mut Cold,
+        before: Word,
+        after: Word,
+        now: Nanos,
+        cause: Cause,
+    ) {
         self.start_measuring(cold);
         self.ramp.begin(now);
         self.change(|_| Some(after));
@@ -328,6 +338,8 @@ impl CircuitBreaker {
             window: None,
             last_failure: None,
             wait: None,
+            #[cfg(feature = "redis")]
+            generation: after.generation(),
         }
     }
 

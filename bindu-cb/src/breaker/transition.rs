@@ -67,7 +67,7 @@ fn reopen(word: Word) -> Word {
 }
 
 /// The service is back. With a ramp it opens again, until that is over, as the one that it was.
-fn close(word: Word, ramp_up: bool) -> Word {
+pub(crate) fn close(word: Word, ramp_up: bool) -> Word {
     if ramp_up {
         word.next(CircuitState::Closed, word.reopens()).ramping_up()
     } else {

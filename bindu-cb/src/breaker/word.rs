@@ -121,6 +121,11 @@ impl Word {
         Self(self.0 & !(0xffff << COUNT_SHIFT) | count << COUNT_SHIFT)
     }
 
+    #[cfg(feature = "redis")]
+    pub(crate) fn with_reopens(self, reopens: u8) -> Self {
+        Self(self.0 & !(0xff << REOPENS_SHIFT) | u64::from(reopens) << REOPENS_SHIFT)
+    }
+
     /// The first word of the next generation.
     pub(crate) fn next(self, state: CircuitState, reopens: u8) -> Self {
         let state = match state {
