@@ -1,5 +1,8 @@
 //! From a name to its circuit: the one global of the crate.
 
+#[cfg(feature = "redis")]
+#[cfg_attr(not(all(test, not(loom))), expect(dead_code, reason = "of use to who leads circuits"))]
+pub(crate) mod link;
 mod state;
 
 use std::collections::HashSet;
@@ -201,7 +204,14 @@ impl Inner {
             Notice::Warning(text) => state.told.insert(text.clone()),
             Notice::Unusable(_) => true,
         });
+        #[cfg(feature = "redis")]
+        let untold = state.linked.take_untold();
         drop(state);
+        // Before the log, which may panic.
+        #[cfg(feature = "redis")]
+        if let Some(untold) = untold {
+            untold.tell();
+        }
         for notice in notices {
             match notice {
                 Notice::Warning(text) => tracing::warn!("{text}"),
@@ -323,6 +333,8 @@ impl Inner {
             notices.extend(warnings(name.as_str(), &resolved.adjusted));
             let listeners = Arc::clone(&self.listeners);
             let circuit = Arc::new(CircuitBreaker::with_listeners(name, resolved, listeners));
+            #[cfg(feature = "redis")]
+            state.linked.note(&circuit);
             Entry {
                 keys: Arc::new(Keys::new(Arc::clone(&circuit))),
                 circuit,

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Weak};
 
+#[cfg(feature = "redis")]
+use super::link::Linked;
 use crate::breaker::CircuitBreaker;
 use crate::error::SettingProblem;
 use crate::keyed::Keys;
@@ -17,6 +19,8 @@ pub(super) struct State {
     pub(super) entries: BTreeMap<&'static str, Entry>,
     /// What has been logged and is not to be logged again.
     pub(super) told: HashSet<String>,
+    #[cfg(feature = "redis")]
+    pub(super) linked: Linked,
 }
 
 pub(super) struct Entry {
