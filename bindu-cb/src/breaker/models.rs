@@ -1,8 +1,8 @@
 //! loom models of the circuit: every interleaving of a few threads, and every value that the
 //! orderings allow a load to see.
 //!
-//! Run by `RUSTFLAGS="--cfg loom" cargo test -p bindu-cb --lib --release models`. Each model is run
-//! once as the code is, and once with a named mutation of it, which it must catch. All actors are
+//! Run by `RUSTFLAGS="--cfg loom" cargo test -p bindu-cb --lib --release --features redis models`:
+//! without that feature there are none of circuits that are led. Each model is run once as the code is, and once with a named mutation of it, which it must catch. All actors are
 //! spawned: with one on loom's main thread a single execution ran, and a seeded mistake passed.
 
 use std::cell::Cell;
@@ -311,6 +311,132 @@ fn a_call_that_held_nothing_has_the_permit_of_when_it_began() {
         });
         [changes, calls].into_iter().for_each(|actor| actor.join().unwrap());
     });
+}
+
+/// Of circuits that are led.
+#[cfg(feature = "redis")]
+mod led {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+    use crate::breaker::hold::Wanted;
+    use crate::breaker::remote::RemoteOpening;
+    use crate::breaker::word::Generation;
+
+    const FOR_LONG: Duration = Duration::from_nanos(1_000);
+
+    /// Not one of loom's: it is only added to, and read when all have come to their end.
+    #[derive(Default)]
+    struct Told(AtomicU32);
+
+    impl Wanted for Told {
+        fn wanted(&self, _: &'static str) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    impl Told {
+        fn times(&self) -> u32 {
+            self.0.load(Ordering::Relaxed)
+        }
+    }
+
+    /// A led circuit whose opening ends at 100.
+    fn open() -> (Arc<CircuitBreaker>, std::sync::Arc<Told>, Generation) {
+        let (circuit, told) = (circuit(failing_at(1)), std::sync::Arc::<Told>::default());
+        circuit.lead(std::sync::Arc::<Told>::clone(&told));
+        let ticket = admit(&circuit).unwrap();
+        settle(&circuit, ticket, Outcome::Failure);
+        let generation = circuit.word().generation();
+        (circuit, told, generation)
+    }
+
+    #[test]
+    fn a_hold_racing_the_call_at_the_end_of_the_wait_comes_too_late_or_is_obeyed() {
+        model("hold_unseen_under_the_lock", || {
+            let (circuit, told, generation) = open();
+            let holds = spawn(&circuit, 0, 100, move |c| c.hold(generation, FOR_LONG));
+            let calls = [1, 2].map(|number| spawn(&circuit, number, 100, |c| admit(c).is_some()));
+            let held = holds.join().unwrap();
+            let admitted = calls.map(|call| call.join().unwrap());
+            if held {
+                assert_eq!(admitted, [false; 2]);
+                assert_eq!((circuit.state(), changes(&circuit)), (CircuitState::Open, 1));
+                assert_eq!(told.times(), 1);
+            } else {
+                assert!(admitted != [false; 2]);
+                assert_eq!((circuit.state(), told.times()), (CircuitState::HalfOpen, 0));
+            }
+        });
+    }
+
+    #[test]
+    fn a_release_racing_a_call_and_its_taking_back_gives_one_probe_or_none() {
+        model("hold_unseen_under_the_lock", || {
+            let (circuit, told, generation) = open();
+            assert!(circuit.hold(generation, FOR_LONG));
+            let leads = spawn(&circuit, 0, 100, move |c| {
+                assert!(c.release(generation));
+                c.hold(generation, FOR_LONG)
+            });
+            let call = spawn(&circuit, 1, 100, |c| admit(c).is_some());
+            let (taken_back, admitted) = (leads.join().unwrap(), call.join().unwrap());
+            assert!(taken_back != admitted);
+            assert_eq!(admitted, circuit.state() == CircuitState::HalfOpen);
+            assert_eq!(told.times(), u32::from(!admitted));
+        });
+    }
+
+    #[test]
+    fn the_first_call_that_is_turned_away_after_each_hold_is_told_of_once() {
+        model("told_by_all", || {
+            let (circuit, told, generation) = open();
+            NOW.with(|now| now.set((100, 0)));
+            assert!(circuit.hold(generation, FOR_LONG));
+            assert!(admit(&circuit).is_none());
+            let holds = spawn(&circuit, 0, 100, move |c| assert!(c.hold(generation, FOR_LONG)));
+            let calls = [1, 2].map(|number| spawn(&circuit, number, 100, |c| admit(c).is_some()));
+            holds.join().unwrap();
+            assert_eq!(calls.map(|call| call.join().unwrap()), [false; 2]);
+            assert!(admit(&circuit).is_none());
+            assert_eq!(told.times(), 2);
+        });
+    }
+
+    #[test]
+    fn a_call_that_is_turned_away_names_the_opening_that_is_held() {
+        model("hold_of_any_opening", || {
+            let (circuit, _told, first) = open();
+            let leads = spawn(&circuit, 0, 100, |c| {
+                assert!(c.remote_close());
+                let ticket = admit(c).unwrap();
+                settle(c, ticket, Outcome::Failure);
+                assert!(c.hold(c.word().generation(), FOR_LONG));
+            });
+            let call = spawn(&circuit, 1, 100, |c| c.admit(c.mode()).rejection());
+            leads.join().unwrap();
+            if let Some((opening, _)) = call.join().unwrap() {
+                assert_ne!(opening.generation(), first.as_u64(), "which was over and not held");
+            }
+        });
+    }
+
+    #[test]
+    fn an_end_that_moves_before_the_call_at_it_is_the_end() {
+        model("end_unseen_under_the_lock", || {
+            let (circuit, _told, _) = open();
+            let moves = spawn(&circuit, 0, 100, |c| {
+                let (left, wait) = (FOR_LONG, FOR_LONG);
+                c.remote_open(RemoteOpening { left, wait, reopens: 0, text: None, hold: None })
+            });
+            let call = spawn(&circuit, 1, 100, |c| admit(c).is_some());
+            assert!(moves.join().unwrap().is_some());
+            // Moved, or opened anew after the call had made it half-open.
+            let expected = if call.join().unwrap() { 3 } else { 1 };
+            assert_eq!((circuit.state(), changes(&circuit)), (CircuitState::Open, expected));
+            assert_eq!(circuit.standing().left, FOR_LONG);
+        });
+    }
 }
 
 #[test]
