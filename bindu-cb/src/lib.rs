@@ -32,6 +32,8 @@
 //! | `macros` | yes | the attributes |
 //! | `backoff` | yes | `backoff::ExponentialBackoff` draws the intervals; `backoff::Error` is understood |
 //! | `test-util` | no | a registry of its own for each test |
+//! | `redis` | no | circuits that all replicas share, through Redis or Valkey |
+//! | `redis-tls` | no | `rediss://` URLs for that |
 //!
 //! # Runtime
 //!
@@ -52,6 +54,8 @@ mod random;
 mod registry;
 mod retry;
 mod settings;
+#[cfg(feature = "redis")]
+mod shared;
 #[cfg(feature = "test-util")]
 pub mod testing;
 
@@ -81,3 +85,5 @@ pub use settings::{
     CircuitBreakerSettings, Count, Nested, OnCancel, Overrides, ParseValueError, RetrySettings,
     SettingValue, Settings, Source, Window,
 };
+#[cfg(feature = "redis")]
+pub use shared::SharedSettings;

@@ -6,9 +6,9 @@ use std::ffi::OsString;
 use super::{Key, Value, problem};
 use crate::error::SettingProblem;
 
-const PREFIX: &str = "BINDU_CB_";
+pub(crate) const PREFIX: &str = "BINDU_CB_";
 /// Variables of the shared circuits, read by that feature.
-const SHARED: &str = "SHARED_";
+pub(crate) const SHARED: &str = "SHARED_";
 
 /// A variable that was understood.
 #[derive(Clone, Debug)]
@@ -148,7 +148,7 @@ fn unknown(name: &str, rest: &str) -> SettingProblem {
 }
 
 /// The Levenshtein distance, one row at a time.
-fn distance(a: &str, b: &str) -> usize {
+pub(crate) fn distance(a: &str, b: &str) -> usize {
     let b: Vec<_> = b.chars().collect();
     let mut row: Vec<_> = (0..=b.len()).collect();
     for (i, from) in a.chars().enumerate() {

@@ -9,6 +9,8 @@ mod table;
 use std::time::Duration;
 
 use crate::error::{SettingProblem, SettingsError};
+#[cfg(feature = "redis")]
+pub(crate) use env::{PREFIX, SHARED, distance};
 pub use key::ParseValueError;
 pub(crate) use key::{Setting, Value};
 pub use layers::Settings;
