@@ -55,6 +55,7 @@ mod registry;
 mod retry;
 mod settings;
 #[cfg(feature = "redis")]
+#[cfg_attr(not(test), expect(dead_code, reason = "the supervisor is still to come"))]
 mod shared;
 #[cfg(feature = "test-util")]
 pub mod testing;

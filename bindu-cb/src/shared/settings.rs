@@ -134,7 +134,6 @@ impl SharedSettings {
     }
 
     /// `None` if the URL cannot be used.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the supervisor"))]
     pub(crate) fn address(&self) -> Option<&Address> {
         self.url.as_ref().ok()
     }
