@@ -72,6 +72,10 @@ impl Process {
         std::fs::read_to_string(log_in(&self.folder)).unwrap_or_default()
     }
 
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     fn hear(&mut self) {
         let mut line = String::new();
         self.replies.read_line(&mut line).expect("the shell answers in text");

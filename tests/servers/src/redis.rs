@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -48,6 +48,7 @@ pub struct Options {
     is_replica: bool,
     /// Seconds.
     ahead: Option<i64>,
+    tls_port: Option<u16>,
 }
 
 impl Options {
@@ -76,6 +77,14 @@ impl Options {
     #[must_use]
     pub fn with_faketime(mut self, seconds: i64) -> Self {
         self.ahead = Some(seconds);
+        self
+    }
+
+    /// Listens on [another port](RedisServer::tls_url), too, for TLS, with a certificate that vouches
+    /// for itself.
+    #[must_use]
+    pub fn with_tls(mut self) -> Self {
+        self.tls_port = Some(ports::free());
         self
     }
 
@@ -138,6 +147,13 @@ impl Options {
         if let Some(password) = &self.password {
             command.extend(["--requirepass".into(), password.into()]);
         }
+        if let Some(port) = self.tls_port {
+            let [certificate, key] = certify(&folder);
+            command.extend(["--tls-port".into(), port.to_string().into()]);
+            command.extend(["--tls-cert-file".into(), certificate.into()]);
+            command.extend(["--tls-key-file".into(), key.into()]);
+            command.extend(["--tls-auth-clients".into(), "no".into()]);
+        }
         command.extend(self.arguments.iter().map(OsString::from));
 
         let process = Process::start(folder, &command);
@@ -185,6 +201,18 @@ impl RedisServer {
             Some(password) => format!("redis://:{password}@127.0.0.1:{port}/0"),
             None => format!("redis://127.0.0.1:{port}/0"),
         }
+    }
+
+    /// Where it is for TLS.
+    pub fn tls_url(&self) -> String {
+        let port = self.options.tls_port.expect("started with_tls");
+        self.url_at(port).replacen("redis", "rediss", 1)
+    }
+
+    /// The file with the certificate that is to be trusted for [`tls_url`](Self::tls_url).
+    pub fn certificate(&self) -> PathBuf {
+        let running = self.running();
+        running.process.as_ref().expect("it was killed").folder().join(CERTIFICATE)
     }
 
     /// SIGKILL. Returns when it is gone.
@@ -267,8 +295,25 @@ impl RedisServer {
     }
 }
 
+const CERTIFICATE: &str = "certificate.pem";
+
+/// A certificate for loopback, and its key.
+fn certify(folder: &Path) -> [PathBuf; 2] {
+    let files = [CERTIFICATE, "key.pem"].map(|name| folder.join(name));
+    let made = Command::new(install::program("openssl", "openssl"))
+        .args(["req", "-x509", "-days", "2", "-nodes", "-subj", "/CN=localhost"])
+        .args(["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"])
+        .args(["-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+        .args(["-out".as_ref(), files[0].as_os_str(), "-keyout".as_ref(), files[1].as_os_str()])
+        .output()
+        .expect("openssl starts");
+    assert!(made.status.success(), "openssl: {}", String::from_utf8_lossy(&made.stderr));
+    files
+}
+
 /// Replaced as a whole: the server reads it whenever it asks for the time.
-fn set_clock(clock: &std::path::Path, seconds_ahead: i64) {
+fn set_clock(clock: &Path, seconds_ahead: i64) {
     let new = clock.with_extension("new");
     std::fs::write(&new, format!("{seconds_ahead:+}\n")).expect("the server's directory is there");
     std::fs::rename(&new, clock).expect("the server's directory is there");

@@ -143,6 +143,47 @@ async fn a_socket_of_the_file_system_is_as_good() {
     let _ = std::fs::remove_file(path);
 }
 
+/// In a process of its own: which roots are trusted is said in the environment.
+#[cfg(feature = "redis-tls")]
+#[tokio::test]
+async fn tls_is_spoken_to_a_server_whose_certificate_is_trusted_and_to_no_other() {
+    const URL: &str = "BINDU_CB_TESTS_TLS_URL";
+    if let Ok(url) = std::env::var(URL) {
+        let connected = connect_within(&url, PATIENT).await;
+        let error = match connected {
+            Ok((client, _news)) => {
+                assert_eq!(run(&client, "return 1").await, Ok(Answer::Int(1)));
+                "none".to_owned()
+            }
+            Err(error) => error.to_string(),
+        };
+        println!("error: {error}.");
+        return;
+    }
+    let server = RedisServer::options().with_password("hush").with_tls().start();
+    let other = RedisServer::options().with_tls().start();
+    let error_with = |url: &str, roots: &std::path::Path| {
+        let name = std::thread::current().name().unwrap().to_owned();
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", &name, "--nocapture"])
+            .env(URL, url)
+            .env("SSL_CERT_FILE", roots)
+            .env_remove("SSL_CERT_DIR")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let printed = String::from_utf8(output.stdout).unwrap();
+        assert!(!printed.contains("hush"), "{printed}");
+        let (_, error) = printed.split_once("error: ").unwrap();
+        error.split_once('.').unwrap().0.to_owned()
+    };
+    assert_eq!(error_with(&server.tls_url(), &server.certificate()), "none");
+    let stranger = error_with(&server.tls_url(), &other.certificate());
+    assert!(stranger.contains("invalid peer certificate"), "{stranger}");
+    let none = error_with(&server.tls_url(), "/nonexistent".as_ref());
+    assert!(none.contains("no root certificates"), "{none}");
+}
+
 /// The code of a refusal. That it is fit for a log is checked on the way.
 #[track_caller]
 fn refusal<T>(result: Result<T, ClientError>) -> String {
