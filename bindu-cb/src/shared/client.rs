@@ -67,7 +67,7 @@ impl Client {
         let config = AsyncConnectionConfig::new()
             // Ours is around each call, and there from its very beginning.
             .set_response_timeout(None)
-            .set_push_sender(forward(channel, news, alive));
+            .set_push_sender(forward(news, alive));
         let (connection, driver) =
             MultiplexedConnection::new_with_config(&login(address), stream, config)
                 .await
@@ -142,7 +142,7 @@ impl Client {
 struct Driver(JoinHandle<()>);
 
 impl Drop for Driver {
-    /// By itself it would end only when all that is in flight is answered.
+    /// By itself it would first write all that was asked, for which a stopped server has no room.
     fn drop(&mut self) {
         self.0.abort();
     }
@@ -162,17 +162,14 @@ fn login(address: &Address) -> RedisConnectionInfo {
 /// What is done with all that the server pushes. The driver calls it and owns it, and with it
 /// `alive`, which so ends with the driver, however that ends.
 fn forward(
-    channel: &str,
     news: NewsSender,
     alive: watch::Sender<()>,
 ) -> impl Fn(PushInfo) -> Result<(), redis::aio::SendError> + Send + Sync + 'static {
-    let channel = channel.as_bytes().to_vec();
     move |push| {
         let _ = &alive;
+        // The channel, which is the only one, and the payload.
         if push.kind == PushKind::Message
-            && let Ok([Value::BulkString(of), Value::BulkString(payload)]) =
-                <[Value; 2]>::try_from(push.data)
-            && of == channel
+            && let Ok([_, Value::BulkString(payload)]) = <[Value; 2]>::try_from(push.data)
         {
             news.send(payload);
         }

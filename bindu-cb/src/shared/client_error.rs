@@ -92,3 +92,45 @@ impl fmt::Display for ClientError {
 }
 
 impl Error for ClientError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(line: &str) -> RedisError {
+        let value = redis::parse_redis_value(format!("-{line}\r\n").as_bytes()).unwrap();
+        value.extract_error().unwrap_err()
+    }
+
+    #[test]
+    fn what_a_server_says_keeps_its_code_and_loses_the_names() {
+        for (line, printed) in [
+            ("OOM command not allowed", "refused: OOM command not allowed"),
+            ("BUSY", "refused: BUSY"),
+            (
+                "NOPERM User bob has no permissions to run the 'eval' command",
+                "refused: NOPERM has no permissions to run the 'eval' command",
+            ),
+            ("ERR a\tb", "refused: ERR a b"),
+        ] {
+            assert_eq!(ClientError::from(said(line)).to_string(), printed);
+        }
+        let endless = ClientError::from(said(&"x".repeat(10_000))).to_string();
+        assert!(endless.len() < 300, "{endless}");
+    }
+
+    #[test]
+    fn of_a_login_only_the_code_is_passed_on() {
+        for line in [
+            "ERR unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'bob' 'hush' ",
+            "ERR unknown command `HELLO`, with args beginning with: `3`, `AUTH`, `bob`, `hush`, ",
+            "WRONGPASS invalid password 'hush' of 'bob'",
+            "MINE bob hush",
+        ] {
+            let error = ClientError::at_login(said(line));
+            let printed = format!("{error} {error:?}");
+            assert!(!printed.contains("bob") && !printed.contains("hush"), "{printed}");
+            assert!(matches!(error, ClientError::Refused { .. }), "{printed}");
+        }
+    }
+}

@@ -374,6 +374,10 @@ async fn a_dropped_client_leaves_neither_a_connection_nor_a_task() {
     server.stop();
     let unanswered = timeout(Duration::from_millis(20), run(&client, "return 1")).await;
     assert!(unanswered.is_err());
+    // Nor taken off our hands.
+    let (script, long) = (Script::new("return 1"), [vec![0; 1 << 24]]);
+    let unsent = client.run(&script, &NOTHING, &long);
+    assert!(timeout(Duration::from_millis(50), unsent).await.is_err());
     let url = server.url();
     let connecting = connect_within(&url, PATIENT);
     assert!(timeout(Duration::from_millis(20), connecting).await.is_err());
