@@ -4,7 +4,17 @@
 /// slot: `{<namespace>/<op>}`. A brace of a name would end the tag, and a `/` of the namespace be
 /// taken for the one that ends it: they are escaped, and so is the `%` that escapes.
 pub(crate) fn key_part(namespace: &str, op: &str) -> String {
-    let mut part = String::with_capacity(namespace.len() + op.len() + 3);
+    let mut part = namespace_part(namespace);
+    part.pop();
+    part.push('/');
+    op.chars().for_each(|c| push_escaped(&mut part, c));
+    part.push('}');
+    part
+}
+
+/// The hash tag of what is the namespace's own: `{<namespace>}`.
+pub(crate) fn namespace_part(namespace: &str) -> String {
+    let mut part = String::with_capacity(namespace.len() + 2);
     part.push('{');
     for c in namespace.chars() {
         match c {
@@ -12,8 +22,6 @@ pub(crate) fn key_part(namespace: &str, op: &str) -> String {
             c => push_escaped(&mut part, c),
         }
     }
-    part.push('/');
-    op.chars().for_each(|c| push_escaped(&mut part, c));
     part.push('}');
     part
 }

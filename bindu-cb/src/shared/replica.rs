@@ -1,0 +1,755 @@
+//! What one process knows of one circuit of the fleet, what it wants of the server, and what it
+//! feeds its own circuit.
+//!
+//! Pure, and driven by levels: what is wanted follows from what is known, so a command that was lost
+//! is wanted again. Moments are milliseconds of a clock of the process's own, which never goes back;
+//! the server's moments arrive as what is left of them.
+//!
+//! # Rules
+//!
+//! - What is known is never replaced by something older. An answer that is older says that the server
+//!   has lost data: what is known is [restored](Action::Restore).
+//! - Under a new epoch, what was set by hand outlives what was not, and an open circuit a closed one,
+//!   for as long as it is true.
+//! - A circuit of one's own that has opened by itself is open whatever the server says, and votes until
+//!   the server has taken the vote in the version that it is in.
+//! - A record that this version cannot read is left alone: `next` is silent until there is one again
+//!   that it can.
+//! - Nobody probes without a lease for as long as a lease, or the lack of one, is not [`GRACE`] over.
+
+use super::protocol::{Action, Answer, By, Content, Millis, Phase, Record, Stamp};
+use crate::breaker::CircuitState;
+use crate::event::Cause;
+
+/// A moment of the process's own clock.
+pub type At = u64;
+
+/// A lease is asked for so long before the wait is over.
+pub const LEAD: Millis = 100;
+/// A lease that no call has claimed is given back after so long.
+pub const UNCLAIMED: Millis = 1_000;
+/// So long after the end of the last lease, or of the wait if there was none, a circuit goes half-open
+/// by itself: whoever has the lease may be gone.
+pub const GRACE: Millis = 2_000;
+
+/// Of a process; a lease adds its number to it.
+const LONGEST_NAME: usize = 180;
+
+/// A record as it travels.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct News {
+    pub stamp: Stamp,
+    pub revision: u64,
+    pub phase: Phase,
+    /// Of the wait.
+    pub left: Millis,
+    pub wait: Millis,
+    pub reopens: u8,
+    pub by: Option<By>,
+    /// Whose the lease is, and what is left of it.
+    pub lease: Option<(String, Millis)>,
+}
+
+impl News {
+    pub fn of(record: &Record, now: Millis) -> Self {
+        let Record { stamp, revision, content, lease, .. } = &record.clone().set_right(now);
+        let left = |until: Millis| until.saturating_sub(now);
+        Self {
+            stamp: *stamp,
+            revision: *revision,
+            phase: content.phase,
+            left: left(content.until),
+            wait: content.wait,
+            reopens: content.reopens,
+            by: content.by.clone(),
+            lease: lease.as_ref().map(|lease| (lease.owner.clone(), left(lease.until))),
+        }
+    }
+}
+
+/// How the news came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// Pushed to everybody: may be late, lost, or told twice.
+    Push,
+    /// An answer to a question of one's own: what it says is what the server has.
+    Answer,
+}
+
+/// What a process's own circuit is at this moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    pub state: CircuitState,
+    /// Of its wait.
+    pub left: Millis,
+    pub wait: Millis,
+    pub reopens: u8,
+    /// Calls that it has turned away, ever.
+    pub rejected: u64,
+}
+
+/// A change of a process's own circuit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    pub from: CircuitState,
+    pub to: CircuitState,
+    pub cause: Cause,
+    /// If it has opened.
+    pub wait: Millis,
+    pub reopens: u8,
+}
+
+/// The figures of a circuit that matter to the fleet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// Replicas whose circuits have opened that open everybody's.
+    pub quorum: u32,
+    /// How long a probe may take.
+    pub probe: Millis,
+    /// No wait is longer.
+    pub longest: Millis,
+}
+
+impl Terms {
+    /// How long a record is kept that is at rest.
+    pub fn keep(&self) -> Millis {
+        self.longest.saturating_mul(2).saturating_add(self.probe)
+    }
+}
+
+/// To be done to the process's own circuit.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Feed {
+    /// Open for so long.
+    Open {
+        left: Millis,
+        wait: Millis,
+        reopens: u8,
+    },
+    Close,
+    /// A state that was set by hand, `Closed` among them.
+    Force {
+        phase: Phase,
+        by: By,
+    },
+    /// Open, it stays so until then, though its wait be over.
+    Hold {
+        until: At,
+    },
+    /// The next call after the wait is the probe: there is no hold any more.
+    Release,
+}
+
+/// What is known of the fleet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Known {
+    /// Under which this was so.
+    stamp: Stamp,
+    revision: u64,
+    phase: Phase,
+    until: At,
+    wait: Millis,
+    reopens: u8,
+    by: Option<By>,
+    lease: Option<(String, At)>,
+}
+
+impl Known {
+    fn of(news: &News, terms: Terms, now: At) -> Self {
+        let lease = |(owner, left): &(String, Millis)| {
+            (owner.clone(), now.saturating_add((*left).min(terms.keep())))
+        };
+        Self {
+            stamp: news.stamp,
+            revision: news.revision,
+            phase: news.phase,
+            until: now.saturating_add(news.left.min(terms.longest)),
+            wait: news.wait.min(terms.longest),
+            reopens: news.reopens,
+            by: news.by.clone(),
+            lease: news.lease.as_ref().map(lease),
+        }
+    }
+}
+
+/// What is lost for what, where two histories contradict each other.
+fn weight(phase: Phase, by: Option<&By>) -> u8 {
+    match (phase, by) {
+        (Phase::Closed, None) => 0,
+        (Phase::Open, _) => 1,
+        (Phase::Closed, Some(_)) | (Phase::ForcedOpen | Phase::ForcedClosed, _) => 2,
+    }
+}
+
+/// An opening of the process's own circuit that the fleet has not taken over.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Trip {
+    until: At,
+    reopens: u8,
+    /// Whether it was this trip that was voted for last.
+    is_sent: bool,
+    /// The version in which the server has taken the vote.
+    voted: Option<Stamp>,
+}
+
+impl Trip {
+    fn new(now: At, wait: Millis, reopens: u8) -> Self {
+        Self { until: now.saturating_add(wait), reopens, is_sent: false, voted: None }
+    }
+}
+
+/// The fleet's one probe, which this process runs, or would like to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Probe {
+    /// None: not yet.
+    lease: Option<(String, At)>,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Stage {
+    /// To be offered to the next call once there is a lease.
+    Wanted,
+    /// The next call has it; since then, or since the end of the wait.
+    Offered {
+        since: At,
+    },
+    /// To be given back: nobody came.
+    Withdrawn,
+    /// A call has it, or has gone ahead without a lease: then one is asked for, once. A call that
+    /// never ends must not keep the probe from everybody else.
+    Running {
+        has_asked: bool,
+    },
+    Ended {
+        success: bool,
+        wait: Millis,
+    },
+}
+
+/// One circuit of the fleet, as one process sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Replica {
+    /// Whose it is: of one process, and of one life of it.
+    me: String,
+    known: Known,
+    /// The latest version that was heard of. Later than that of what is known while the server is to
+    /// be told what it has lost.
+    seen: Stamp,
+    /// The version in the last answer: a push may have come since.
+    told: Stamp,
+    /// The server may know less, by its last answer: it is to be told.
+    has_lost: bool,
+    /// The server's record is of a later version of this crate.
+    is_unreadable: bool,
+    trip: Option<Trip>,
+    probe: Option<Probe>,
+    /// Calls turned away that have had their chance to probe.
+    turned_away: u64,
+    /// Leases that were asked for.
+    leases: u32,
+}
+
+impl Replica {
+    /// Of a circuit that may have opened before the fleet was asked.
+    pub fn new(me: &str, standing: Standing, now: At) -> Self {
+        let is_open = standing.state == CircuitState::Open && standing.left > 0;
+        Self {
+            // The name of a lease is longer, and must not be cut.
+            me: me.chars().take(LONGEST_NAME).collect(),
+            known: Known::default(),
+            seen: Stamp::NONE,
+            told: Stamp::NONE,
+            has_lost: false,
+            is_unreadable: false,
+            trip: is_open.then(|| Trip::new(now, standing.left, standing.reopens)),
+            probe: None,
+            turned_away: standing.rejected,
+            leases: 0,
+        }
+    }
+
+    /// The circuit has changed. Also told of the changes that were fed to it.
+    pub fn changed(&mut self, change: Change, now: At) {
+        let Change { from, to, cause, wait, reopens } = change;
+        let fleet_is_open = self.known.phase == Phase::Open;
+        match (cause, to) {
+            (Cause::Remote, _) => {}
+            (Cause::Manual, _) => {
+                self.trip = None;
+                self.withdraw();
+            }
+            (_, CircuitState::Open) if from == CircuitState::HalfOpen && fleet_is_open => {
+                self.probe_failed(wait);
+            }
+            (_, CircuitState::Open) => {
+                self.withdraw();
+                self.trip = Some(Trip::new(now, wait, reopens));
+            }
+            (_, CircuitState::HalfOpen) if fleet_is_open => {
+                let stage = Stage::Running { has_asked: false };
+                self.probe.get_or_insert(Probe { lease: None, stage }).stage = stage;
+            }
+            (_, CircuitState::Closed) => {
+                self.trip = None;
+                if fleet_is_open {
+                    // Whoever has closed it: the fleet is to hear of it.
+                    let stage = Stage::Ended { success: true, wait: 0 };
+                    self.probe.get_or_insert(Probe { lease: None, stage }).stage = stage;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn probe_failed(&mut self, wait: Millis) {
+        match &mut self.probe {
+            Some(probe) if probe.lease.is_some() => {
+                probe.stage = Stage::Ended { success: false, wait };
+            }
+            // A failure that nobody has leased is nobody's business: the fleet's circuit is open.
+            _ => self.probe = None,
+        }
+    }
+
+    fn withdraw(&mut self) {
+        match &mut self.probe {
+            Some(probe) if probe.lease.is_some() => probe.stage = Stage::Withdrawn,
+            _ => self.probe = None,
+        }
+    }
+
+    /// Something has come from the server; `None` if it has no record of this circuit. Not for a
+    /// record that cannot be read, nor for an answer that had been given up.
+    pub fn learn(
+        &mut self,
+        news: Option<&News>,
+        source: Source,
+        standing: Standing,
+        terms: Terms,
+        now: At,
+    ) -> Vec<Feed> {
+        let is_answer = source == Source::Answer;
+        let Some(news) = news else {
+            if is_answer {
+                self.learn_of_nothing(standing, now);
+            }
+            return Vec::new();
+        };
+        self.is_unreadable = false;
+        if is_answer {
+            self.told = news.stamp;
+            self.has_lost = false;
+        }
+        if news.stamp < self.seen {
+            self.has_lost |= is_answer;
+            return Vec::new();
+        }
+        if news.stamp == self.known.stamp && news.phase == self.known.phase {
+            return self.learn_lease(news, source, standing, terms, now);
+        }
+        self.learn_version(news, source, standing, terms, now)
+    }
+
+    fn learn_version(
+        &mut self,
+        news: &News,
+        source: Source,
+        standing: Standing,
+        terms: Terms,
+        now: At,
+    ) -> Vec<Feed> {
+        let is_same = news.stamp == self.known.stamp;
+        // Two histories have met, or the server has begun anew.
+        let is_other_history =
+            self.known.stamp != Stamp::NONE && news.stamp.epoch != self.known.stamp.epoch;
+        let says_less = (is_same || is_other_history)
+            && weight(news.phase, news.by.as_ref())
+                < weight(self.known.phase, self.known.by.as_ref());
+        if says_less && is_same && source == Source::Push {
+            // Which of the two histories the server goes by is not for a push to say.
+            return Vec::new();
+        }
+        if says_less && self.is_worth_restoring(now) {
+            self.seen = news.stamp;
+            self.has_lost = true;
+            return Vec::new();
+        }
+        let is_first = self.seen == Stamp::NONE;
+        self.take_over(news, terms, now);
+        let says_nothing = news.phase == Phase::Closed && news.by.is_none();
+        if says_nothing && (is_same || is_other_history) {
+            // A loss is not news of a circuit that has closed.
+            self.own_up(standing, now);
+            return Vec::new();
+        }
+        self.feeds(is_first, standing, now)
+    }
+
+    /// The server has lost data, of which this circuit's may have been: to be told before what is
+    /// then read is learnt. A vote may be gone though the version is the same.
+    pub fn server_has_lost(&mut self) {
+        if let Some(trip) = &mut self.trip {
+            trip.voted = None;
+        }
+    }
+
+    /// What is known and still true.
+    fn is_worth_restoring(&self, now: At) -> bool {
+        match self.known.phase {
+            Phase::Closed => false,
+            Phase::Open => self.known.until > now,
+            Phase::ForcedOpen | Phase::ForcedClosed => true,
+        }
+    }
+
+    /// The server has forgotten why: what is open in this process is a trip of its own again.
+    fn own_up(&mut self, standing: Standing, now: At) {
+        if standing.state == CircuitState::Open && standing.left > 0 && self.trip.is_none() {
+            self.trip = Some(Trip::new(now, standing.left, standing.reopens));
+        }
+    }
+
+    fn learn_of_nothing(&mut self, standing: Standing, now: At) {
+        self.is_unreadable = false;
+        self.told = Stamp::NONE;
+        if self.seen == Stamp::NONE {
+            return;
+        }
+        // A vote is gone with its record, however that went.
+        self.server_has_lost();
+        // What was set by hand is never forgotten, and nothing that is still true.
+        self.has_lost = self.is_worth_restoring(now);
+        if !self.has_lost {
+            // The stamp stays: what comes next must be later.
+            self.known = Known { stamp: self.seen, ..Known::default() };
+            self.probe = None;
+            self.own_up(standing, now);
+        }
+    }
+
+    /// The same version: all that moves in it is the lease.
+    fn learn_lease(
+        &mut self,
+        news: &News,
+        source: Source,
+        standing: Standing,
+        terms: Terms,
+        now: At,
+    ) -> Vec<Feed> {
+        let is_older = news.revision < self.known.revision;
+        match source {
+            Source::Push if is_older => return Vec::new(),
+            Source::Answer if is_older => self.server_has_lost(),
+            Source::Push | Source::Answer => {}
+        }
+        let before = self.known.lease.take().map(|(owner, _)| owner);
+        let heard = Known::of(news, terms, now);
+        if source == Source::Answer {
+            // By another history its wait may be another one, and what is too early the server says.
+            self.known = heard;
+        } else {
+            self.known.lease = heard.lease;
+            self.known.revision = heard.revision;
+        }
+        let owner = self.known.lease.as_ref().map(|(owner, _)| owner);
+        if self.known.phase != Phase::Open || owner == before.as_ref() {
+            return Vec::new();
+        }
+        if let Some(probe) = &mut self.probe
+            && probe.lease.as_ref().is_some_and(|(ours, _)| Some(ours) != owner)
+        {
+            // It has passed to somebody else.
+            probe.lease = None;
+            if matches!(probe.stage, Stage::Offered { .. }) {
+                self.probe = None;
+            }
+        }
+        if self.is_offered() { Vec::new() } else { self.hold(standing) }
+    }
+
+    fn is_mine(&self, owner: &str) -> bool {
+        owner.strip_prefix(self.me.as_str()).is_some_and(|rest| rest.starts_with('#'))
+    }
+
+    fn take_over(&mut self, news: &News, terms: Terms, now: At) {
+        self.known = Known::of(news, terms, now);
+        self.seen = news.stamp;
+        self.probe = None;
+        if news.phase != Phase::Closed {
+            self.trip = None;
+        }
+    }
+
+    /// What a new version is to the process's own circuit.
+    fn feeds(&mut self, is_first: bool, standing: Standing, now: At) -> Vec<Feed> {
+        let Known { phase, until, wait, reopens, by, .. } = &self.known;
+        match (phase, by) {
+            (Phase::Open, _) => {
+                self.turned_away = standing.rejected;
+                let left = until.saturating_sub(now);
+                let mut feeds = vec![Feed::Open { left, wait: *wait, reopens: *reopens }];
+                feeds.extend(self.hold(Standing { state: CircuitState::Open, ..standing }));
+                feeds
+            }
+            // A reset of long ago is not for a circuit that was not there.
+            (Phase::Closed, by) if by.is_none() || is_first => {
+                // Nobody else can know that it has opened for itself since.
+                if self.trip.is_some() { Vec::new() } else { vec![Feed::Close] }
+            }
+            (phase, by) => {
+                self.trip = None;
+                vec![Feed::Force { phase: *phase, by: by.clone().unwrap_or_default() }]
+            }
+        }
+    }
+
+    fn hold(&self, standing: Standing) -> Vec<Feed> {
+        if standing.state != CircuitState::Open {
+            return Vec::new();
+        }
+        vec![Feed::Hold { until: self.held_until() }]
+    }
+
+    fn is_offered(&self) -> bool {
+        matches!(&self.probe, Some(Probe { stage: Stage::Offered { .. }, .. }))
+    }
+
+    /// An answer to a command of this replica, whose news it has learnt before.
+    pub fn answered(
+        &mut self,
+        action: &Action,
+        answer: Answer,
+        standing: Standing,
+        now: At,
+    ) -> Vec<Feed> {
+        match (answer, action) {
+            (Answer::Late, _) => self.unanswered(action),
+            (Answer::Schema, _) => {
+                self.unanswered(action);
+                self.is_unreadable = true;
+            }
+            (Answer::Done, Action::Vote { .. }) => {
+                if let Some(trip) = &mut self.trip
+                    && trip.is_sent
+                {
+                    trip.voted = Some(self.told);
+                }
+            }
+            (_, Action::Lease { owner, .. }) => return self.leased(owner, answer, standing, now),
+            (_, Action::GiveBack { owner } | Action::Outcome { owner, .. }) => {
+                self.let_go(owner);
+            }
+            (_, Action::Vote { .. } | Action::Restore { .. } | Action::Manual { .. }) => {}
+        }
+        Vec::new()
+    }
+
+    /// The lease is over. What was reported in vain is to be reported under another one.
+    fn let_go(&mut self, owner: &str) {
+        let Some(probe) = &mut self.probe else { return };
+        if probe.lease.as_ref().is_none_or(|(ours, _)| ours != owner) {
+            return;
+        }
+        probe.lease = None;
+        if matches!(probe.stage, Stage::Ended { success: false, .. }) {
+            self.probe = None;
+        }
+    }
+
+    /// A command whose answer has not come in time. It may have been done, or may still be.
+    pub fn unanswered(&mut self, action: &Action) {
+        if matches!(action, Action::Lease { .. })
+            && matches!(&self.probe, Some(Probe { stage: Stage::Wanted, .. }))
+        {
+            self.probe = None;
+        }
+    }
+
+    fn leased(&mut self, owner: &str, answer: Answer, standing: Standing, now: At) -> Vec<Feed> {
+        let lease = self.known.lease.clone().filter(|(holder, _)| holder == owner);
+        let Some(probe) = &mut self.probe else { return Vec::new() };
+        match (answer, lease, probe.stage) {
+            (Answer::Done, Some(lease), stage) => {
+                probe.lease = Some(lease);
+                if stage != Stage::Wanted {
+                    return Vec::new();
+                }
+                if standing.state != CircuitState::Open {
+                    probe.stage = Stage::Withdrawn;
+                    return Vec::new();
+                }
+                probe.stage = Stage::Offered { since: now.max(self.known.until) };
+                vec![Feed::Release]
+            }
+            (_, _, Stage::Wanted) => {
+                self.probe = None;
+                Vec::new()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Time has passed. True if what was offered is to be withdrawn: hold the circuit again, and say
+    /// by [`withdrawn`](Self::withdrawn) whether no call had come first.
+    pub fn is_unclaimed(&mut self, now: At) -> bool {
+        let Some(probe) = &mut self.probe else { return false };
+        if probe.lease.as_ref().is_some_and(|(_, until)| *until <= now) {
+            // Too late to be believed. A probe under way asks for another lease.
+            probe.lease = None;
+        }
+        match &self.probe {
+            Some(Probe { stage: Stage::Offered { since }, .. }) => {
+                now >= since.saturating_add(UNCLAIMED)
+            }
+            _ => false,
+        }
+    }
+
+    /// Until when the circuit is to be held again.
+    pub fn held_until(&self) -> At {
+        let lease_end = self.known.lease.as_ref().map_or(0, |(_, until)| *until);
+        self.known.until.max(lease_end).saturating_add(GRACE)
+    }
+
+    pub fn withdrawn(&mut self, nobody_came: bool, now: At) {
+        let Some(probe) = &mut self.probe else { return };
+        if !nobody_came {
+            // The call that came tells of itself.
+            probe.stage = Stage::Offered { since: now };
+        } else if probe.lease.is_some() {
+            probe.stage = Stage::Withdrawn;
+        } else {
+            self.probe = None;
+        }
+    }
+
+    /// The next command to send; the answer to the one before has come, or is given up.
+    pub fn next(&mut self, standing: Standing, terms: Terms, now: At) -> Option<Action> {
+        if self.is_unreadable {
+            return None;
+        }
+        if self.has_lost {
+            return Some(self.restore(now));
+        }
+        self.report(now)
+            .or_else(|| self.vote(terms, now))
+            .or_else(|| self.lease(standing, terms, now))
+    }
+
+    fn restore(&self, now: At) -> Action {
+        let Known { phase, until, wait, reopens, by, .. } = self.known.clone();
+        if phase == Phase::Open && until <= now {
+            // It is true no longer, but the server must come to a version that nobody is ahead of.
+            return Action::Restore { content: Content::default() };
+        }
+        let until = until.saturating_sub(now);
+        Action::Restore { content: Content { phase, until, wait, reopens, by } }
+    }
+
+    fn report(&self, now: At) -> Option<Action> {
+        let ours = self.probe.as_ref().and_then(|probe| probe.lease.as_ref());
+        if let Some((owner, until)) = &self.known.lease
+            && self.is_mine(owner)
+            && *until > now
+            && ours.is_none_or(|(ours, _)| ours != owner)
+        {
+            // Asked for, and given up before it was known to be had.
+            return Some(Action::GiveBack { owner: owner.clone() });
+        }
+        let owner = ours?.0.clone();
+        match self.probe.as_ref()?.stage {
+            Stage::Ended { success, wait } => Some(Action::Outcome { owner, success, wait }),
+            Stage::Withdrawn => Some(Action::GiveBack { owner }),
+            Stage::Wanted | Stage::Offered { .. } | Stage::Running { .. } => None,
+        }
+    }
+
+    fn vote(&mut self, terms: Terms, now: At) -> Option<Action> {
+        let trip = self.trip.as_mut()?;
+        let wait = trip.until.saturating_sub(now);
+        if wait == 0 {
+            // Over, without the fleet.
+            self.trip = None;
+            return None;
+        }
+        if trip.voted == Some(self.seen) && self.seen != Stamp::NONE {
+            return None;
+        }
+        trip.is_sent = true;
+        let (voter, reopens) = (self.me.clone(), trip.reopens);
+        Some(Action::Vote { voter, wait, reopens, quorum: terms.quorum })
+    }
+
+    fn lease(&mut self, standing: Standing, terms: Terms, now: At) -> Option<Action> {
+        if matches!(&self.probe, Some(Probe { lease: None, stage: Stage::Withdrawn })) {
+            // Nobody came: the next probe is for a call that is yet to be turned away.
+            self.probe = None;
+            self.turned_away = standing.rejected;
+        }
+        let is_free = self.known.lease.as_ref().is_none_or(|(_, until)| *until <= now);
+        let is_due =
+            self.known.phase == Phase::Open && now.saturating_add(LEAD) >= self.known.until;
+        if !is_due || !is_free {
+            return None;
+        }
+        match &mut self.probe {
+            None => {
+                let is_asked_for =
+                    standing.state == CircuitState::Open && standing.rejected > self.turned_away;
+                if !is_asked_for {
+                    return None;
+                }
+                self.probe = Some(Probe { lease: None, stage: Stage::Wanted });
+            }
+            Some(Probe { lease: None, stage: Stage::Running { has_asked } }) if !*has_asked => {
+                *has_asked = true;
+            }
+            Some(Probe { lease: None, stage: Stage::Ended { success: true, .. } }) => {}
+            Some(_) => return None,
+        }
+        self.leases = self.leases.wrapping_add(1);
+        let owner = format!("{}#{}", self.me, self.leases);
+        // The call that takes the probe up may do so late.
+        let ttl = terms.probe.saturating_add(UNCLAIMED);
+        Some(Action::Lease { owner, ttl, lead: LEAD })
+    }
+
+    /// The next moment at which [`is_unclaimed`](Self::is_unclaimed) or [`next`](Self::next) may have
+    /// something new to say though nothing has happened.
+    pub fn wake_at(&self, now: At) -> Option<At> {
+        let offered = match &self.probe {
+            Some(Probe { stage: Stage::Offered { since }, .. }) => {
+                Some(since.saturating_add(UNCLAIMED))
+            }
+            _ => None,
+        };
+        let own_lease = self.probe.as_ref().and_then(|probe| probe.lease.as_ref());
+        let their_lease = self.known.lease.as_ref();
+        let due = (self.known.phase == Phase::Open)
+            .then(|| self.known.until.saturating_sub(LEAD))
+            .filter(|_| their_lease.is_none());
+        [offered, own_lease.map(|(_, until)| *until), their_lease.map(|(_, until)| *until), due]
+            .into_iter()
+            .flatten()
+            .filter(|at| *at > now)
+            .min()
+    }
+
+    /// The last version that was heard of: goes with every command.
+    pub fn stamp(&self) -> Stamp {
+        self.seen
+    }
+
+    pub fn phase(&self) -> Phase {
+        self.known.phase
+    }
+
+    /// Whether a vote is this process's, in this life of it.
+    pub fn is_me(&self, voter: &str) -> bool {
+        self.me == voter
+    }
+}
+
+#[cfg(test)]
+mod tests;

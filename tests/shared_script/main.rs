@@ -1,0 +1,6 @@
+//! The scripts of the shared circuits on a real server.
+
+mod changes;
+mod refusals;
+mod replay;
+mod server;
