@@ -445,6 +445,11 @@ impl SettingsError {
         if problems.is_empty() { Ok(()) } else { Err(Self { problems }) }
     }
 
+    #[cfg(feature = "redis")]
+    pub(crate) fn one(problem: SettingProblem) -> Self {
+        Self { problems: vec![problem] }
+    }
+
     /// Every mistake, in the order of the settings' names.
     pub fn problems(&self) -> &[SettingProblem] {
         &self.problems

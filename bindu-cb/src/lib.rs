@@ -32,6 +32,8 @@
 //! | `macros` | yes | the attributes |
 //! | `backoff` | yes | `backoff::ExponentialBackoff` draws the intervals; `backoff::Error` is understood |
 //! | `test-util` | no | a registry of its own for each test |
+//! | `redis` | no | circuits that all replicas share: `Registry::share` |
+//! | `redis-tls` | no | the same by `rediss://` |
 //! | `redis` | no | circuits that all replicas share, through Redis or Valkey |
 //! | `redis-tls` | no | `rediss://` URLs for that |
 //!
@@ -39,7 +41,7 @@
 //!
 //! Time is tokio's: a call that waits, or has a time limit, panics outside a runtime with
 //! `enable_time`, as `tokio::time::sleep` does. Nothing else that a user can do panics. No task and
-//! no thread is started.
+//! no thread is started, but for one thread where circuits are shared.
 
 #![forbid(unsafe_code)]
 
@@ -55,7 +57,6 @@ mod registry;
 mod retry;
 mod settings;
 #[cfg(feature = "redis")]
-#[cfg_attr(not(test), expect(dead_code, reason = "the supervisor is still to come"))]
 mod shared;
 #[cfg(feature = "test-util")]
 pub mod testing;
@@ -63,6 +64,13 @@ pub mod testing;
 #[doc(hidden)]
 pub mod __private {
     pub use crate::private::*;
+}
+
+/// The protocol of the shared circuits, for the tests.
+#[cfg(all(feature = "redis", feature = "test-util"))]
+#[doc(hidden)]
+pub mod __shared {
+    pub use crate::shared::{MemoryServer, codec, protocol, replica};
 }
 
 #[cfg(feature = "macros")]
@@ -79,6 +87,8 @@ pub use error::{
 };
 pub use event::{Cause, Event, Listener, Subscription};
 pub use operation::{Operation, OperationBuilder, execute_with_retry};
+#[cfg(feature = "redis")]
+pub use registry::SharedSnapshot;
 pub use registry::{Registry, get_circuit_breaker, registry};
 pub use retry::RetryBudgetSnapshot;
 pub use retry::verdict::{Classify, Verdict};

@@ -1,8 +1,9 @@
 //! From a name to its circuit: the one global of the crate.
 
 #[cfg(feature = "redis")]
-#[cfg_attr(not(all(test, not(loom))), expect(dead_code, reason = "of use to who leads circuits"))]
 pub(crate) mod link;
+#[cfg(feature = "redis")]
+mod share;
 mod state;
 
 use std::collections::HashSet;
@@ -20,6 +21,8 @@ use crate::retry::Budget;
 #[cfg(feature = "test-util")]
 use crate::settings::Switches;
 use crate::settings::{Given, RetrySettings, Settings, Subject};
+#[cfg(feature = "redis")]
+pub use share::SharedSnapshot;
 use state::{Entry, Notice, State, warnings};
 
 /// The circuits of the process, their settings and their listeners. There is one, [`registry`];
@@ -174,6 +177,8 @@ pub(crate) struct Inner {
     /// Whether settings come from the environment as long as nobody configures.
     reads_environment: bool,
     told_all_disabled: AtomicBool,
+    #[cfg(feature = "redis")]
+    sharing: std::sync::Mutex<Option<crate::shared::Sharing>>,
     #[cfg(feature = "test-util")]
     sites: std::sync::Mutex<std::collections::HashMap<usize, Arc<Core>>>,
 }
@@ -185,6 +190,8 @@ impl Inner {
             listeners: Arc::default(),
             reads_environment,
             told_all_disabled: AtomicBool::new(false),
+            #[cfg(feature = "redis")]
+            sharing: std::sync::Mutex::default(),
             #[cfg(feature = "test-util")]
             sites: std::sync::Mutex::default(),
         }
@@ -206,11 +213,17 @@ impl Inner {
         });
         #[cfg(feature = "redis")]
         let untold = state.linked.take_untold();
+        #[cfg(feature = "redis")]
+        let sharing = state.sharing_has_changed().then(|| state.shared.clone());
         drop(state);
         // Before the log, which may panic.
         #[cfg(feature = "redis")]
         if let Some(untold) = untold {
             untold.tell();
+        }
+        #[cfg(feature = "redis")]
+        if let Some(settings) = sharing {
+            self.share_as(settings);
         }
         for notice in notices {
             match notice {

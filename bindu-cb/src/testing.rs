@@ -109,3 +109,55 @@ impl fmt::Debug for Isolated {
         f.debug_struct("Isolated").finish_non_exhaustive()
     }
 }
+
+/// A registry for a part of a program, as if that part were a process of its own: for simulations of
+/// several in one.
+#[doc(hidden)]
+#[derive(Clone)]
+pub struct Process {
+    inner: Arc<Inner>,
+}
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Process").finish_non_exhaustive()
+    }
+}
+
+impl Default for Process {
+    fn default() -> Self {
+        Self { inner: Arc::new(Inner::new(false)) }
+    }
+}
+
+impl Process {
+    /// Calls `f` in this process.
+    pub fn enter<T>(&self, f: impl FnOnce() -> T) -> T {
+        /// Also after a panic.
+        struct Entered;
+        impl Drop for Entered {
+            fn drop(&mut self) {
+                let _ = ISOLATED.try_with(|stack| stack.borrow_mut().pop());
+            }
+        }
+        ISOLATED.with(|stack| stack.borrow_mut().push(Arc::clone(&self.inner)));
+        let _entered = Entered;
+        f()
+    }
+
+    /// Runs a future in this process.
+    pub async fn run<F: Future>(&self, future: F) -> F::Output {
+        let mut future = std::pin::pin!(future);
+        std::future::poll_fn(|cx| self.enter(|| future.as_mut().poll(cx))).await
+    }
+
+    /// Shares its circuits through a server in memory, while the future that is returned runs.
+    #[cfg(feature = "redis")]
+    pub fn share(
+        &self,
+        server: &crate::shared::MemoryServer,
+        quorum: u32,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        self.inner.share_through(server, quorum)
+    }
+}

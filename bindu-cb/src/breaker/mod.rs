@@ -18,7 +18,6 @@ mod classes;
 mod counters;
 mod health;
 #[cfg(feature = "redis")]
-#[cfg_attr(not(all(test, not(loom))), expect(dead_code, reason = "of use to who leads circuits"))]
 pub(crate) mod hold;
 mod leases;
 #[cfg(all(test, loom))]
@@ -28,7 +27,6 @@ mod queue;
 mod ramp;
 mod rare;
 #[cfg(feature = "redis")]
-#[cfg_attr(not(all(test, not(loom))), expect(dead_code, reason = "of use to who leads circuits"))]
 pub(crate) mod remote;
 mod settling;
 mod snapshot;
@@ -59,12 +57,16 @@ pub use counters::CallCounts;
 use counters::Counters;
 pub(crate) use counters::Outcome;
 use health::{LazyHealth, Measure};
+#[cfg(feature = "redis")]
+pub(crate) use hold::Wanted;
 use leases::{Leases, Nanos};
 pub use permit::Permit;
 pub(crate) use permit::{Admission, Ticket};
 use queue::EventQueue;
 use ramp::Ramp;
 use rare::Rare;
+#[cfg(feature = "redis")]
+pub(crate) use remote::{Force, RemoteOpening};
 pub use snapshot::{CircuitState, FunctionSnapshot, Snapshot, WindowSnapshot};
 use sync::{AtomicU32, AtomicU64, Mutex, MutexGuard};
 use window::cells::WindowCells;

@@ -58,11 +58,8 @@ pub(crate) struct Standing {
     pub(crate) reopens: u8,
     /// Calls turned away since the circuit was made.
     pub(crate) rejected: u64,
-    pub(crate) is_enabled: bool,
     pub(crate) max_recovery_timeout: Duration,
     pub(crate) probe_timeout: Duration,
-    /// The last one that was recorded here.
-    pub(crate) last_failure: Option<Arc<str>>,
 }
 
 impl CircuitBreaker {
@@ -158,10 +155,8 @@ impl CircuitBreaker {
             wait: Duration::from_nanos(self.last_wait()),
             reopens: word.reopens(),
             rejected: self.counters.rejected(),
-            is_enabled: self.is_enabled(),
             max_recovery_timeout: settings.max_recovery_timeout,
             probe_timeout: settings.probe_timeout,
-            last_failure: cold.last_failure.clone(),
         }
     }
 }

@@ -11,6 +11,8 @@ use crate::keyed::Keys;
 use crate::operation::{Core, Origin};
 use crate::retry::Budget;
 use crate::settings::{CircuitBreakerSettings, Given, Settings, Subject};
+#[cfg(feature = "redis")]
+use crate::shared::SharedSettings;
 
 #[derive(Default)]
 pub(super) struct State {
@@ -21,6 +23,9 @@ pub(super) struct State {
     pub(super) told: HashSet<String>,
     #[cfg(feature = "redis")]
     pub(super) linked: Linked,
+    /// What the settings that were in force last said of sharing.
+    #[cfg(feature = "redis")]
+    pub(super) shared: Option<SharedSettings>,
 }
 
 pub(super) struct Entry {
@@ -59,6 +64,17 @@ impl State {
             }
         }
         self.settings = Some(settings);
+    }
+
+    /// Whether the settings say something else of sharing than when this was last asked.
+    #[cfg(feature = "redis")]
+    pub(super) fn sharing_has_changed(&mut self) -> bool {
+        let now = self.settings.as_ref().and_then(|settings| settings.shared.as_ref());
+        let has_changed = now != self.shared.as_ref();
+        if has_changed {
+            self.shared = now.cloned();
+        }
+        has_changed
     }
 
     /// What an operation's attributes give is given to the classes of its errors, too.

@@ -6,6 +6,8 @@ use std::ffi::OsString;
 use super::env::Env;
 use super::{Key, Overrides, problem};
 use crate::error::{SettingProblem, SettingsError};
+#[cfg(feature = "redis")]
+use crate::shared::SharedSettings;
 
 /// Settings for all operations, for a kind of operations, and for single operations.
 ///
@@ -30,6 +32,9 @@ pub struct Settings {
     operations: BTreeMap<String, Overrides>,
     pub(super) env: Env,
     pub(crate) switches: Switches,
+    /// What the variables say of sharing.
+    #[cfg(feature = "redis")]
+    pub(crate) shared: Option<SharedSettings>,
 }
 
 /// What a test forces, stronger than everything. Kept when other settings are installed.
@@ -101,8 +106,21 @@ impl Settings {
         mut self,
         variables: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> (Self, Vec<SettingProblem>) {
+        #[cfg(feature = "redis")]
+        let variables: Vec<_> = variables.into_iter().collect();
+        #[cfg(feature = "redis")]
+        let shared = SharedSettings::from_variables(variables.iter().cloned());
         let (env, problems) = Env::parse(variables);
         self.env = env;
+        #[cfg(feature = "redis")]
+        let problems = match shared {
+            Ok(shared) => {
+                self.shared = shared;
+                problems
+            }
+            // Shared by half is with the wrong ones: circuits work by themselves.
+            Err(error) => [problems, error.problems().to_vec()].concat(),
+        };
         (self, problems)
     }
 

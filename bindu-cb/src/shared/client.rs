@@ -12,9 +12,9 @@ use tokio::time::timeout;
 
 use super::address::Address;
 use super::client_error::ClientError;
+use super::codec::Value as Answer;
 use super::connect;
-use super::news::NewsSender;
-use super::script::{Answer, Script};
+use super::script::{Script, from_value};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
@@ -42,14 +42,15 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Connects, logs in and subscribes to `channel`, whose messages go to `news` from then on.
+    /// Connects, logs in and subscribes to `channel`, whose messages go to `on_message` from then on:
+    /// on the task that reads, so it must not wait.
     pub(crate) async fn connect(
         address: &Address,
         limits: Limits,
-        news: NewsSender,
-        channel: &str,
+        on_message: impl Fn(Vec<u8>) + Send + Sync + 'static,
+        channel: &[u8],
     ) -> Result<Self, ClientError> {
-        let connecting = Self::connect_in_any_time(address, limits, news, channel);
+        let connecting = Self::connect_in_any_time(address, limits, on_message, channel);
         match timeout(limits.connect, connecting).await {
             Ok(result) => result,
             Err(_) => Err(ClientError::Timeout { after: limits.connect }),
@@ -59,15 +60,15 @@ impl Client {
     async fn connect_in_any_time(
         address: &Address,
         limits: Limits,
-        news: NewsSender,
-        channel: &str,
+        on_message: impl Fn(Vec<u8>) + Send + Sync + 'static,
+        channel: &[u8],
     ) -> Result<Self, ClientError> {
         let stream = connect::open(&address.endpoint, limits.connect).await?;
         let (alive, gone) = watch::channel(());
         let config = AsyncConnectionConfig::new()
             // Ours is around each call, and there from its very beginning.
             .set_response_timeout(None)
-            .set_push_sender(forward(news, alive));
+            .set_push_sender(forward(on_message, alive));
         let (connection, driver) =
             MultiplexedConnection::new_with_config(&login(address), stream, config)
                 .await
@@ -128,7 +129,7 @@ impl Client {
 
     async fn ask(&self, command: &redis::Cmd) -> Result<Answer, ClientError> {
         let value = self.connection.clone().send_packed_command(command).await?;
-        let answer = Answer::from_value(value);
+        let answer = from_value(value);
         if let Err(ClientError::Protocol { .. }) = answer {
             // Questions and answers may have fallen out of step: none that follows can be trusted.
             self.driver.0.abort();
@@ -162,7 +163,7 @@ fn login(address: &Address) -> RedisConnectionInfo {
 /// What is done with all that the server pushes. The driver calls it and owns it, and with it
 /// `alive`, which so ends with the driver, however that ends.
 fn forward(
-    news: NewsSender,
+    on_message: impl Fn(Vec<u8>) + Send + Sync + 'static,
     alive: watch::Sender<()>,
 ) -> impl Fn(PushInfo) -> Result<(), redis::aio::SendError> + Send + Sync + 'static {
     move |push| {
@@ -171,7 +172,7 @@ fn forward(
         if push.kind == PushKind::Message
             && let Ok([_, Value::BulkString(payload)]) = <[Value; 2]>::try_from(push.data)
         {
-            news.send(payload);
+            on_message(payload);
         }
         Ok(())
     }

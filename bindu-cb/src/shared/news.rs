@@ -6,43 +6,49 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 /// One end outlives the connections, each of which has a clone of the other.
-pub(crate) fn news(capacity: usize) -> (NewsSender, News) {
-    let queue = Queue { payloads: VecDeque::with_capacity(capacity), missed: false };
+pub(crate) fn news<T>(capacity: usize) -> (NewsSender<T>, News<T>) {
+    let queue = Queue { payloads: VecDeque::new(), missed: false };
     let shared = Arc::new(Shared { queue: Mutex::new(queue), capacity, arrived: Notify::new() });
     (NewsSender(Arc::clone(&shared)), News(shared))
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Received {
-    /// The payload of one message.
-    Message(Vec<u8>),
+pub(crate) enum Received<T> {
+    /// One message.
+    Message(T),
     /// Messages were dropped: only reading everything again tells what they said.
     Missed,
 }
 
 #[derive(Debug)]
-pub(crate) struct News(Arc<Shared>);
-
-#[derive(Clone, Debug)]
-pub(crate) struct NewsSender(Arc<Shared>);
+pub(crate) struct News<T>(Arc<Shared<T>>);
 
 #[derive(Debug)]
-struct Shared {
-    queue: Mutex<Queue>,
+pub(crate) struct NewsSender<T>(Arc<Shared<T>>);
+
+impl<T> Clone for NewsSender<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+#[derive(Debug)]
+struct Shared<T> {
+    queue: Mutex<Queue<T>>,
     capacity: usize,
     arrived: Notify,
 }
 
 #[derive(Debug)]
-struct Queue {
-    payloads: VecDeque<Vec<u8>>,
+struct Queue<T> {
+    payloads: VecDeque<T>,
     missed: bool,
 }
 
-impl NewsSender {
+impl<T> NewsSender<T> {
     /// Never waits, whether or not anybody reads. Where there is no room, what waits goes too:
     /// reading everything is what comes next, and says more.
-    pub(crate) fn send(&self, payload: Vec<u8>) {
+    pub(crate) fn send(&self, payload: T) {
         let mut queue = self.0.lock();
         if queue.payloads.len() >= self.0.capacity {
             queue.payloads.clear();
@@ -53,11 +59,21 @@ impl NewsSender {
         drop(queue);
         self.0.arrived.notify_one();
     }
+
+    /// Something came that cannot be sent on.
+    pub(crate) fn miss(&self) {
+        self.0.lock().missed = true;
+        self.0.arrived.notify_one();
+    }
+
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
 }
 
-impl News {
+impl<T> News<T> {
     /// Waits for what comes next. Dropping the future loses nothing.
-    pub(crate) async fn next(&mut self) -> Received {
+    pub(crate) async fn next(&mut self) -> Received<T> {
         loop {
             if let Some(received) = self.0.lock().take() {
                 return received;
@@ -68,14 +84,14 @@ impl News {
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Queue> {
+impl<T> Shared<T> {
+    fn lock(&self) -> MutexGuard<'_, Queue<T>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Queue {
-    fn take(&mut self) -> Option<Received> {
+impl<T> Queue<T> {
+    fn take(&mut self) -> Option<Received<T>> {
         if std::mem::take(&mut self.missed) {
             return Some(Received::Missed);
         }
@@ -87,7 +103,7 @@ impl Queue {
 mod tests {
     use super::*;
 
-    fn message(payload: &[u8]) -> Received {
+    fn message(payload: &[u8]) -> Received<Vec<u8>> {
         Received::Message(payload.to_vec())
     }
 

@@ -22,13 +22,15 @@ const LIMITS: Limits =
 /// For scripts that are to be answered.
 const PATIENT: Limits = Limits { connect: PATIENCE, command: PATIENCE };
 
-async fn connect_within(url: &str, limits: Limits) -> Result<(Client, News), ClientError> {
+async fn connect_within(url: &str, limits: Limits) -> Result<(Client, News<Vec<u8>>), ClientError> {
     let (sender, news) = news(8);
     let address = Address::parse(url).unwrap();
-    Client::connect(&address, limits, sender, CHANNEL).await.map(|client| (client, news))
+    Client::connect(&address, limits, move |message| sender.send(message), CHANNEL.as_bytes())
+        .await
+        .map(|client| (client, news))
 }
 
-async fn connect(url: &str) -> (Client, News) {
+async fn connect(url: &str) -> (Client, News<Vec<u8>>) {
     connect_within(url, PATIENT).await.unwrap()
 }
 

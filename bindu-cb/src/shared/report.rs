@@ -1,0 +1,89 @@
+//! What a supervisor says of itself: in the log, at most once a second each, and in its status.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::hub::Hub;
+use super::server::ServerError;
+
+const BETWEEN: Duration = Duration::from_secs(1);
+
+pub(super) struct Report {
+    hub: Arc<Hub>,
+    is_connected: Option<bool>,
+    /// Of each kind of line, when the last one was written.
+    said: [Option<Instant>; 4],
+    /// Lines that were not.
+    unsaid: u64,
+}
+
+#[derive(Clone, Copy)]
+enum Line {
+    Connected,
+    Disconnected,
+    Failed,
+    Unreadable,
+}
+
+impl Report {
+    pub(super) fn new(hub: Arc<Hub>) -> Self {
+        Self { hub, is_connected: None, said: [None; 4], unsaid: 0 }
+    }
+
+    fn may_say(&mut self, line: Line) -> bool {
+        let said = &mut self.said[line as usize];
+        let may = said.is_none_or(|at| at.elapsed() >= BETWEEN);
+        if may {
+            *said = Some(Instant::now());
+        } else {
+            self.unsaid += 1;
+        }
+        may
+    }
+
+    fn count(&self, connected: bool, failed: bool) {
+        // Relaxed: figures for whoever looks.
+        self.hub.status.connected.store(connected, Ordering::Relaxed);
+        if failed {
+            self.hub.status.errors.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn connected(&mut self) {
+        self.count(true, false);
+        if self.is_connected.replace(true) != Some(true) && self.may_say(Line::Connected) {
+            tracing::info!("shared circuits: connected");
+        }
+    }
+
+    pub(super) fn disconnected(&mut self, error: &ServerError) {
+        self.count(false, true);
+        if self.is_connected.replace(false) != Some(false) && self.may_say(Line::Disconnected) {
+            tracing::warn!(
+                %error,
+                "shared circuits: no connection; each replica goes by its own circuits meanwhile"
+            );
+        }
+    }
+
+    pub(super) fn failed(&mut self, error: &ServerError) {
+        self.count(self.is_connected == Some(true), true);
+        if self.may_say(Line::Failed) {
+            let unsaid = std::mem::take(&mut self.unsaid);
+            tracing::warn!(%error, unsaid, "shared circuits: a command failed");
+        }
+    }
+
+    pub(super) fn unreadable(&mut self, operation: &str) {
+        if self.may_say(Line::Unreadable) {
+            tracing::warn!(
+                operation,
+                "shared circuits: the record is of a later version of bindu-cb; this process goes \
+                 by its own circuit"
+            );
+        }
+    }
+}

@@ -1,0 +1,526 @@
+//! The one task of a process that talks to the server: it publishes what the process's own circuits
+//! do, follows what the fleet's do, and feeds the one from the other.
+//!
+//! It waits for nothing but the next thing to happen, so whatever the server does, what it has learnt
+//! and what the process's circuits tell it is looked at at once. No guarded call waits for it: a call
+//! leaves a note in the [`Hub`] and goes on.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use super::codec::{Changes, Cursor, Found, Mark, Message, Reply};
+use super::hub::{Hub, Note};
+use super::member::Member;
+use super::millis;
+use super::news::{News as Queue, NewsSender, Received, news};
+use super::protocol::{Action, Answer, Command, Millis, Phase};
+use super::replica::{At, News, Source};
+use super::report::Report;
+use super::server::{Connector, Server, ServerError};
+use crate::breaker::{CircuitBreaker, Wanted};
+use crate::random;
+
+/// Any command is answered by then, or has failed.
+pub(crate) const TIMEOUT: Duration = Duration::from_millis(300);
+/// Between two looks at the index of changes, which are the heartbeat.
+const BEAT: Duration = Duration::from_millis(500);
+/// Reconnects are spread over so long.
+const SPREAD: Duration = Duration::from_millis(500);
+/// A server that has refused a command is asked again after so long.
+const PAUSE: Millis = 1_000;
+/// Records that are read by one command, when many are.
+const READS: usize = 64;
+/// Pushes that may wait to be looked at.
+const PUSHES: usize = 4_096;
+
+/// Something to look at.
+enum Happened<S> {
+    Notes,
+    Pushed(Message),
+    Missed,
+    Returned(Returned<S>),
+    Time,
+}
+
+/// What has come back from the server.
+enum Returned<S> {
+    Connected(Result<S, ServerError>),
+    Closed,
+    Changes(Result<(Millis, Changes), ServerError>),
+    Read(Vec<Arc<str>>, Result<(Millis, Vec<Found>), ServerError>),
+    Done(Arc<str>, Action, Box<Result<Reply, ServerError>>),
+}
+
+enum Link<S> {
+    Down { next_try: Instant },
+    Connecting,
+    Up(Up<S>),
+}
+
+struct Up<S> {
+    server: S,
+    next_beat: Instant,
+    /// A look at the index is on its way.
+    is_looking: bool,
+    /// The last change that had been heard of when it was sent.
+    heard_before: Option<Mark>,
+    /// Looks in a row that were not answered.
+    misses: u32,
+    /// The first look has been answered: the server's clock is known.
+    is_ready: bool,
+    /// Operations whose records are to be read.
+    unread: HashSet<Arc<str>>,
+    /// Some are being read.
+    is_reading: bool,
+}
+
+pub(crate) struct Supervisor<C: Connector> {
+    connector: Arc<C>,
+    hub: Arc<Hub>,
+    /// Of this life of this process.
+    me: String,
+    quorum: u32,
+    born: Instant,
+    members: HashMap<Arc<str>, Member>,
+    /// When each member wants to be looked at though nothing has happened.
+    wakes: BTreeSet<(At, Arc<str>)>,
+    link: Link<C::Server>,
+    tasks: JoinSet<Returned<C::Server>>,
+    /// How far the changes of the namespace have been followed.
+    cursor: Option<Cursor>,
+    /// The last change that has been told of.
+    heard: Option<Mark>,
+    /// The server's clock, less one's own.
+    ahead: i128,
+    report: Report,
+}
+
+impl<C: Connector> Supervisor<C> {
+    /// `me` is of one life of one process.
+    pub(crate) fn new(connector: C, hub: Arc<Hub>, me: String, quorum: u32) -> Self {
+        Self {
+            connector: Arc::new(connector),
+            report: Report::new(Arc::clone(&hub)),
+            hub,
+            me,
+            quorum,
+            born: Instant::now(),
+            members: HashMap::new(),
+            wakes: BTreeSet::new(),
+            link: Link::Down { next_try: Instant::now() },
+            tasks: JoinSet::new(),
+            cursor: None,
+            heard: None,
+            ahead: 0,
+        }
+    }
+
+    /// Until the hub is stopped.
+    pub(crate) async fn run(mut self) {
+        let (pushes, mut queue) = news(PUSHES);
+        while !self.hub.is_stopped() {
+            self.keep_time(&pushes);
+            match self.happened(&mut queue).await {
+                Happened::Notes => {
+                    for note in self.hub.take() {
+                        self.note(note);
+                    }
+                }
+                Happened::Pushed(message) => self.heard(&message, Source::Push),
+                Happened::Missed => self.read_everything(),
+                Happened::Returned(returned) => self.returned(returned),
+                Happened::Time => {}
+            }
+        }
+        let wanted: Arc<dyn Wanted> = self.hub;
+        self.members.values().for_each(|member| member.leave(&wanted));
+    }
+
+    /// Cancel safe, as all that it waits for is.
+    async fn happened(&mut self, queue: &mut Queue<Message>) -> Happened<C::Server> {
+        let hub = Arc::clone(&self.hub);
+        let (mut arrived, mut pushed) = (pin!(hub.arrived()), pin!(queue.next()));
+        let mut time = pin!(sleep_until(self.next_moment()));
+        poll_fn(|cx| {
+            if arrived.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Happened::Notes);
+            }
+            if let Poll::Ready(received) = pushed.as_mut().poll(cx) {
+                return Poll::Ready(match received {
+                    Received::Message(message) => Happened::Pushed(message),
+                    Received::Missed => Happened::Missed,
+                });
+            }
+            // A task that was aborted, or has panicked, has nothing to tell.
+            while let Poll::Ready(Some(result)) = self.tasks.poll_join_next(cx) {
+                if let Ok(returned) = result {
+                    return Poll::Ready(Happened::Returned(returned));
+                }
+            }
+            time.as_mut().poll(cx).map(|()| Happened::Time)
+        })
+        .await
+    }
+
+    fn now(&self) -> At {
+        millis(Instant::now().saturating_duration_since(self.born))
+    }
+
+    fn next_moment(&self) -> Instant {
+        let member = self.wakes.first().map(|(at, _)| self.born + Duration::from_millis(*at));
+        let link = match &self.link {
+            Link::Down { next_try } => Some(*next_try),
+            Link::Connecting => None,
+            Link::Up(up) => Some(up.next_beat),
+        };
+        let far = Instant::now() + Duration::from_mins(1);
+        [member, link].into_iter().flatten().fold(far, Instant::min)
+    }
+
+    /// Does what is due.
+    fn keep_time(&mut self, pushes: &NewsSender<Message>) {
+        let now = self.now();
+        while let Some((at, _)) = self.wakes.first()
+            && *at <= now
+            && let Some((_, operation)) = self.wakes.pop_first()
+        {
+            if let Some(member) = self.members.get_mut(&operation) {
+                member.wakes_at = None;
+            }
+            self.step(&operation);
+        }
+        match &mut self.link {
+            Link::Down { next_try } if *next_try <= Instant::now() => {
+                self.link = Link::Connecting;
+                let (connector, pushes) = (Arc::clone(&self.connector), pushes.clone());
+                self.tasks
+                    .spawn(async move { Returned::Connected(connector.connect(pushes).await) });
+            }
+            Link::Up(up) if up.next_beat <= Instant::now() => {
+                up.next_beat = Instant::now() + BEAT;
+                if !up.is_looking {
+                    (up.is_looking, up.heard_before) = (true, self.heard);
+                    let (server, since) = (up.server.clone(), self.cursor);
+                    self.tasks.spawn(async move { Returned::Changes(server.changes(since).await) });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn note(&mut self, note: Note) {
+        let now = self.now();
+        match note {
+            Note::Made(circuit) => self.join(circuit),
+            Note::Changed(operation, change) => {
+                let Some(member) = self.members.get_mut(operation) else { return };
+                member.changed(change, now);
+                self.step(&Arc::from(operation));
+            }
+            Note::Wanted(operation) => self.step(&Arc::from(operation)),
+        }
+    }
+
+    fn join(&mut self, circuit: Arc<CircuitBreaker>) {
+        let operation: Arc<str> = circuit.name().into();
+        if let Some(before) = self.members.get_mut(&operation)
+            && before.is_of(&circuit)
+        {
+            return;
+        }
+        let member = Member::new(circuit, &self.me, self.now());
+        self.members.insert(Arc::clone(&operation), member);
+        if let Some(remembered) = self.hub.remembered(&operation) {
+            self.learn(&operation, Some(&remembered.at_last()), Source::Push);
+        }
+        // What was pushed before there was a circuit may not be the last word.
+        if let Link::Up(up) = &mut self.link {
+            up.unread.insert(operation);
+        }
+        self.read_on();
+    }
+
+    fn heard(&mut self, message: &Message, source: Source) {
+        let operation: Arc<str> = message.op.as_str().into();
+        if let Some(mark) = message.mark {
+            self.heard = self.heard.max(Some(mark));
+            if let Some(member) = self.members.get_mut(&operation) {
+                member.mark = Some(mark);
+            }
+        }
+        self.learn(&operation, Some(&message.news), source);
+    }
+
+    /// Something has come from the server, of an operation that may have no circuit here.
+    fn learn(&mut self, operation: &Arc<str>, news: Option<&News>, source: Source) {
+        let now = self.now();
+        let Some(member) = self.members.get_mut(operation) else {
+            match news {
+                Some(news) if news.phase != Phase::Closed => self.hub.remember(operation, news),
+                _ => self.hub.forget(operation),
+            }
+            return;
+        };
+        member.learn(news, source, now);
+        self.step(operation);
+    }
+
+    /// Looks at one circuit, and sends what it wants to be sent.
+    fn step(&mut self, operation: &Arc<str>) {
+        let now = self.now();
+        let Some(member) = self.members.get_mut(operation) else { return };
+        member.keep_time(now);
+        if let Link::Up(up) = &self.link
+            && up.is_ready
+            && let Some(action) = member.next(self.quorum, now)
+        {
+            let terms = member.terms(self.quorum);
+            let command = Command {
+                seen: member.stamp(),
+                deadline: deadline(now, self.ahead),
+                keep: terms.keep(),
+                action: action.clone(),
+            };
+            let (server, operation) = (up.server.clone(), Arc::clone(operation));
+            self.tasks.spawn(async move {
+                let result = server.execute(Arc::clone(&operation), command).await;
+                Returned::Done(operation, action, Box::new(result))
+            });
+        }
+        let wakes_at = member.wake_at(now);
+        if wakes_at != member.wakes_at {
+            if let Some(at) = member.wakes_at {
+                self.wakes.remove(&(at, Arc::clone(operation)));
+            }
+            member.wakes_at = wakes_at;
+            self.wakes.extend(wakes_at.map(|at| (at, Arc::clone(operation))));
+        }
+    }
+
+    fn returned(&mut self, returned: Returned<C::Server>) {
+        match returned {
+            Returned::Connected(Ok(server)) => self.go_up(server),
+            Returned::Connected(Err(error)) => self.go_down(&error),
+            Returned::Closed => {
+                let reason = "the connection has ended".to_owned();
+                self.go_down(&ServerError::Disconnected { reason });
+            }
+            Returned::Changes(result) => self.looked(result),
+            Returned::Read(operations, result) => self.read(operations, result),
+            Returned::Done(operation, action, result) => self.done(&operation, &action, *result),
+        }
+    }
+
+    fn read(
+        &mut self,
+        operations: Vec<Arc<str>>,
+        result: Result<(Millis, Vec<Found>), ServerError>,
+    ) {
+        let Link::Up(up) = &mut self.link else { return };
+        up.is_reading = false;
+        let found = match result {
+            Ok((now, found)) => {
+                self.set_clock(now);
+                found
+            }
+            Err(error) => {
+                // With the next beat, which finds out what that was.
+                up.unread.extend(operations);
+                return self.report.failed(&error);
+            }
+        };
+        for (operation, found) in operations.iter().zip(found) {
+            match found {
+                Found::Nothing => self.learn(operation, None, Source::Answer),
+                Found::Record(message) => self.heard(&message, Source::Answer),
+                Found::Unreadable => self.report.unreadable(operation),
+            }
+        }
+        self.read_on();
+    }
+
+    fn done(&mut self, operation: &Arc<str>, action: &Action, result: Result<Reply, ServerError>) {
+        let now = self.now();
+        if let Ok(reply) = &result {
+            self.set_clock(reply.now);
+            self.heard = self.heard.max(reply.message.as_ref().and_then(|message| message.mark));
+        }
+        let Some(member) = self.members.get_mut(operation) else { return };
+        member.asking = None;
+        match result {
+            Ok(Reply { answer: answer @ Answer::Late, .. }) => {
+                // By a clock that has jumped. The next one goes by what it is now; but should that
+                // jump again, not at once.
+                member.answered(action, answer, now);
+                member.pause(now + 10);
+            }
+            Ok(Reply { answer: answer @ Answer::Schema, .. }) => {
+                member.answered(action, answer, now);
+                self.report.unreadable(operation);
+            }
+            Ok(Reply { answer, message, .. }) => {
+                if let Some(message) = &message {
+                    member.mark = message.mark.or(member.mark);
+                }
+                let news = message.as_ref().map(|message| &message.news);
+                member.learn(news, Source::Answer, now);
+                member.answered(action, answer, now);
+            }
+            Err(error) => {
+                member.unanswered(action);
+                member.pause(now + PAUSE);
+                self.report.failed(&error);
+            }
+        }
+        self.step(operation);
+    }
+
+    fn looked(&mut self, result: Result<(Millis, Changes), ServerError>) {
+        let Link::Up(up) = &mut self.link else { return };
+        up.is_looking = false;
+        let heard_before = up.heard_before;
+        let (now, changes) = match result {
+            Ok(answer) => answer,
+            Err(error) => {
+                up.misses += 1;
+                if up.misses > 1 || matches!(error, ServerError::Disconnected { .. }) {
+                    self.go_down(&error);
+                } else {
+                    // The one beat that is left to it is now.
+                    up.next_beat = Instant::now();
+                    self.report.disconnected(&error);
+                }
+                return;
+            }
+        };
+        up.misses = 0;
+        let is_first = !std::mem::replace(&mut up.is_ready, true);
+        self.set_clock(now);
+        self.report.connected();
+        match changes {
+            Changes::Nothing => {}
+            Changes::Some { cursor, ops } => {
+                self.cursor = Some(cursor);
+                for (operation, mark) in ops {
+                    self.has_changed(&operation, mark);
+                }
+            }
+            Changes::Start { cursor } | Changes::Behind { cursor } => {
+                self.cursor = Some(cursor);
+                self.read_everything();
+            }
+            Changes::Lost { cursor } => {
+                self.cursor = Some(cursor);
+                return self.server_has_lost(is_first);
+            }
+        }
+        let known = self.cursor.map(|cursor| cursor.mark);
+        if heard_before > known {
+            // A cursor that was taken before the first change of all cannot tell that one was lost.
+            return self.server_has_lost(is_first);
+        }
+        if is_first {
+            // Changes are not all: a record may have expired.
+            self.read_everything();
+        }
+        self.read_on();
+    }
+
+    /// What was known of before may be gone, and answers that are on their way may be of before.
+    fn server_has_lost(&mut self, is_first_look: bool) {
+        self.heard = self.cursor.map(|cursor| cursor.mark);
+        self.members.values_mut().for_each(Member::server_has_lost);
+        if is_first_look {
+            self.read_everything();
+        } else {
+            let reason = "it has lost data".to_owned();
+            self.go_down(&ServerError::Disconnected { reason });
+        }
+    }
+
+    /// Unless the change itself has been heard of, the record is to be read.
+    fn has_changed(&mut self, operation: &str, mark: Mark) {
+        let Link::Up(up) = &mut self.link else { return };
+        let is_known = self
+            .members
+            .get(operation)
+            .is_some_and(|member| member.mark.is_some_and(|m| m >= mark));
+        if !is_known {
+            up.unread.insert(operation.into());
+        }
+    }
+
+    /// Everything that this process has something to do with.
+    fn read_everything(&mut self) {
+        if let Link::Up(up) = &mut self.link {
+            up.unread.extend(self.members.keys().cloned());
+        }
+        self.read_on();
+    }
+
+    fn read_on(&mut self) {
+        let Link::Up(up) = &mut self.link else { return };
+        if !up.is_ready || up.is_reading || up.unread.is_empty() {
+            return;
+        }
+        up.is_reading = true;
+        let operations: Vec<_> = up.unread.iter().take(READS).cloned().collect();
+        for operation in &operations {
+            up.unread.remove(operation);
+        }
+        let server = up.server.clone();
+        self.tasks.spawn(async move {
+            let result = server.read(operations.clone()).await;
+            Returned::Read(operations, result)
+        });
+    }
+
+    fn go_up(&mut self, server: C::Server) {
+        let watched = server.clone();
+        self.tasks.spawn(async move {
+            watched.closed().await;
+            Returned::Closed
+        });
+        self.link = Link::Up(Up {
+            server,
+            next_beat: Instant::now(),
+            is_looking: false,
+            heard_before: None,
+            misses: 0,
+            is_ready: false,
+            unread: HashSet::new(),
+            is_reading: false,
+        });
+    }
+
+    fn go_down(&mut self, error: &ServerError) {
+        self.report.disconnected(error);
+        // With what is on its way: the answers would be those of another connection.
+        self.tasks = JoinSet::new();
+        for member in self.members.values_mut() {
+            if let Some(action) = member.asking.take() {
+                member.unanswered(&action);
+            }
+        }
+        let wait = random::duration_between(Duration::ZERO, SPREAD);
+        self.link = Link::Down { next_try: Instant::now() + wait };
+    }
+
+    fn set_clock(&mut self, server: Millis) {
+        self.ahead = i128::from(server) - i128::from(self.now());
+    }
+}
+
+/// The moment of the server's clock by which a command that is sent now must run, or not at all.
+fn deadline(now: At, ahead: i128) -> Millis {
+    let at = i128::from(now) + ahead + i128::from(millis(TIMEOUT));
+    // Never zero, which would be never.
+    Millis::try_from(at).unwrap_or(1).max(1)
+}

@@ -1,0 +1,187 @@
+//! What the fleet does as one.
+
+use bindu_cb::CircuitState::{Closed, Open};
+use tokio::time::sleep;
+
+use crate::support::{Replica, Service, fleet, local, millis, secs, settle};
+
+#[tokio::test(start_paused = true)]
+async fn a_trip_in_one_replica_opens_all() {
+    local(async {
+        let (_server, service, replicas) = fleet(4, 1).await;
+        service.set_down(true);
+        replicas[0].fail(&service, 3).await;
+        settle().await;
+        assert!(replicas.iter().all(|replica| replica.state() == Open));
+        service.asked.set(0);
+        for replica in &replicas {
+            replica.fail(&service, 10).await;
+        }
+        assert_eq!(service.asked.get(), 0);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_sharing_each_replica_asks_a_dead_service_by_itself() {
+    local(async {
+        let service = Service::default();
+        let replicas: Vec<_> = (0..4).map(|_| Replica::alone()).collect();
+        service.set_down(true);
+        for replica in &replicas {
+            replica.fail(&service, 10).await;
+        }
+        assert_eq!(service.asked.get(), 4 * 3);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_probe_for_the_fleet_closes_it() {
+    local(async {
+        let (_server, service, replicas) = fleet(4, 1).await;
+        service.set_down(true);
+        replicas[0].fail(&service, 3).await;
+        settle().await;
+        service.set_down(false);
+        service.asked.set(0);
+        for _ in 0..98 {
+            for replica in &replicas {
+                replica.call(&service).await.unwrap_err();
+            }
+            sleep(millis(100)).await;
+        }
+        assert_eq!(service.asked.get(), 0, "before the wait is over");
+
+        // The next round in which a call is let through: by one replica, and it closes for all.
+        for _ in 0..5 {
+            for replica in &replicas {
+                let _ = replica.call(&service).await;
+            }
+            if service.asked.get() > 0 {
+                break;
+            }
+            sleep(millis(100)).await;
+        }
+        assert_eq!(service.asked.get(), 1);
+        settle().await;
+        assert!(replicas.iter().all(|replica| replica.state() == Closed));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_probe_opens_all_again() {
+    local(async {
+        let (_server, service, replicas) = fleet(4, 1).await;
+        service.set_down(true);
+        replicas[0].fail(&service, 3).await;
+        settle().await;
+        service.asked.set(0);
+        // Callers that come ten times a second for 25 s: two waits, two probes.
+        for _ in 0..250 {
+            for replica in &replicas {
+                replica.call(&service).await.unwrap_err();
+            }
+            sleep(millis(100)).await;
+        }
+        assert_eq!(service.asked.get(), 2);
+        assert!(replicas.iter().all(|replica| replica.state() == Open));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn as_many_as_the_quorum_open_all_and_fewer_none_but_themselves() {
+    local(async {
+        let (_server, service, replicas) = fleet(4, 2).await;
+        service.set_down(true);
+        replicas[0].fail(&service, 3).await;
+        settle().await;
+        let states = || replicas.iter().map(Replica::state).collect::<Vec<_>>();
+        assert_eq!(states(), [Open, Closed, Closed, Closed]);
+        replicas[3].fail(&service, 3).await;
+        settle().await;
+        assert_eq!(states(), [Open; 4]);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vote_counts_as_long_as_the_wait_of_who_has_cast_it() {
+    local(async {
+        let (_server, service, replicas) = fleet(3, 2).await;
+        service.set_down(true);
+        replicas[0].fail(&service, 3).await;
+        sleep(secs(11)).await;
+        replicas[1].fail(&service, 3).await;
+        settle().await;
+        assert_eq!(replicas[2].state(), Closed);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_nobody_claims_goes_to_who_has_calls() {
+    local(async {
+        let (_server, service, replicas) = fleet(2, 1).await;
+        service.set_down(true);
+        replicas[0].fail(&service, 3).await;
+        settle().await;
+        service.set_down(false);
+        service.asked.set(0);
+        // Both have turned calls away; then the first one has none any more.
+        for replica in &replicas {
+            replica.fail(&service, 1).await;
+        }
+        sleep(secs(10)).await;
+        for tenths in 0..40 {
+            if replicas[1].call(&service).await.is_ok() {
+                assert!(tenths <= 12, "after {tenths} tenths of a second");
+                settle().await;
+                assert_eq!((replicas[0].state(), replicas[1].state()), (Closed, Closed));
+                return;
+            }
+            sleep(millis(100)).await;
+        }
+        panic!("nobody has probed");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quiet_fleet_probes_too() {
+    local(async {
+        let (_server, service, replicas) = fleet(3, 1).await;
+        service.set_down(true);
+        replicas[0].fail(&service, 3).await;
+        service.set_down(false);
+        // One call a minute, of one replica: its first comes after everybody's grace.
+        sleep(secs(60)).await;
+        replicas[2].call(&service).await.unwrap();
+        settle().await;
+        assert!(replicas.iter().all(|replica| replica.state() == Closed));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_starts_while_the_fleet_is_open_is_open_at_once() {
+    local(async {
+        let (server, service, replicas) = fleet(2, 1).await;
+        let late = Replica::start(&server, 1);
+        settle().await;
+        service.set_down(true);
+        replicas[0].fail(&service, 3).await;
+        settle().await;
+        service.asked.set(0);
+        late.fail(&service, 5).await;
+        assert_eq!(service.asked.get(), 0);
+
+        let later = Replica::start(&server, 1);
+        later.0.enter(|| bindu_cb::get_circuit_breaker("shared"));
+        settle().await;
+        assert_eq!(later.state(), Open);
+    })
+    .await;
+}

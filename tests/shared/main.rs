@@ -1,0 +1,5 @@
+//! Circuits that several processes share, through a server in memory and under the paused clock.
+
+mod fleet;
+mod server_fails;
+mod support;
