@@ -1,6 +1,6 @@
 //! A network that can be made bad while it is used.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -39,13 +39,15 @@ pub struct Proxy {
 #[derive(Clone, Copy, Debug)]
 struct Control {
     mode: Mode,
+    /// Where new connections go.
+    to: u16,
     /// Connections of an earlier number are closed.
     cuts: u64,
 }
 
 impl Proxy {
     pub fn to(port: u16) -> Self {
-        let (control, orders) = watch::channel(Control { mode: Mode::Pass, cuts: 0 });
+        let (control, orders) = watch::channel(Control { mode: Mode::Pass, to: port, cuts: 0 });
         let (started, wait) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -54,7 +56,7 @@ impl Proxy {
                 let listener = listener.expect("a free port of loopback");
                 let address = listener.local_addr().expect("it listens");
                 started.send(address.port()).expect("its maker waits");
-                accept(listener, (Ipv4Addr::LOCALHOST, port).into(), orders).await;
+                accept(listener, orders).await;
             });
         });
         let port = wait.recv().expect("the thread has started");
@@ -67,6 +69,11 @@ impl Proxy {
 
     pub fn set(&self, mode: Mode) {
         self.control(|control| control.mode = mode);
+    }
+
+    /// New connections go to another port of loopback; those that exist stay where they are.
+    pub fn point_to(&self, port: u16) {
+        self.control(|control| control.to = port);
     }
 
     /// Closes all connections. New ones are made as the mode says.
@@ -88,7 +95,7 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, to: SocketAddr, mut orders: watch::Receiver<Control>) {
+async fn accept(listener: TcpListener, mut orders: watch::Receiver<Control>) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -98,15 +105,15 @@ async fn accept(listener: TcpListener, to: SocketAddr, mut orders: watch::Receiv
         if let Ok((client, _)) = accepted
             && orders.borrow().mode != Mode::Refuse
         {
-            tokio::spawn(join(client, to, orders.clone()));
+            tokio::spawn(join(client, orders.clone()));
         }
     }
 }
 
 /// Carries bytes both ways until an end closes, or the connection is cut.
-async fn join(client: TcpStream, to: SocketAddr, mut orders: watch::Receiver<Control>) {
-    let cuts = orders.borrow().cuts;
-    let Ok(server) = TcpStream::connect(to).await else { return };
+async fn join(client: TcpStream, mut orders: watch::Receiver<Control>) {
+    let Control { to, cuts, .. } = *orders.borrow();
+    let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, to)).await else { return };
     for stream in [&client, &server] {
         let _ = stream.set_nodelay(true);
     }

@@ -138,3 +138,22 @@ fn a_proxy_cuts_what_there_is_and_delivers_late_what_came_while_it_stalled() {
     assert!(matches!(stream.read(&mut answer), Ok(0) | Err(_)));
     assert_eq!(ping(proxy.port(), PATIENCE).unwrap().0, "+PONG");
 }
+
+#[test]
+fn a_proxy_can_be_pointed_to_another_server() {
+    let servers = [RedisServer::start(), RedisServer::start()];
+    servers.iter().zip(["a", "b"]).for_each(|(server, name)| drop(server.cli(&["SET", "k", name])));
+    let proxy = Proxy::to(servers[0].port());
+    let get = |stream: &mut TcpStream| {
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        stream.write_all(b"GET k\r\n").unwrap();
+        let mut answer = [0; 7];
+        stream.read_exact(&mut answer).unwrap();
+        char::from(answer[4])
+    };
+    let connect = || TcpStream::connect(("127.0.0.1", proxy.port())).unwrap();
+    let mut before = connect();
+    assert_eq!(get(&mut before), 'a');
+    proxy.point_to(servers[1].port());
+    assert_eq!((get(&mut before), get(&mut connect())), ('a', 'b'));
+}
