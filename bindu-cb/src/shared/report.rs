@@ -1,5 +1,6 @@
 //! What a supervisor says of itself: in the log, at most once a second each, and in its status.
 
+use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -13,10 +14,13 @@ const BETWEEN: Duration = Duration::from_secs(1);
 
 pub(super) struct Report {
     hub: Arc<Hub>,
-    is_connected: Option<bool>,
+    is_connected: bool,
+    /// What the log says last: that there is a connection, or of which kind the error is. What may not
+    /// be said yet is said later, if it is still so.
+    told: Option<Option<Discriminant<ServerError>>>,
     /// Of each kind of line, when the last one was written.
     said: [Option<Instant>; 4],
-    /// Lines that were not.
+    /// Commands that have failed since that was last said.
     unsaid: u64,
 }
 
@@ -30,7 +34,7 @@ enum Line {
 
 impl Report {
     pub(super) fn new(hub: Arc<Hub>) -> Self {
-        Self { hub, is_connected: None, said: [None; 4], unsaid: 0 }
+        Self { hub, is_connected: false, told: None, said: [None; 4], unsaid: 0 }
     }
 
     fn may_say(&mut self, line: Line) -> bool {
@@ -38,13 +42,12 @@ impl Report {
         let may = said.is_none_or(|at| at.elapsed() >= BETWEEN);
         if may {
             *said = Some(Instant::now());
-        } else {
-            self.unsaid += 1;
         }
         may
     }
 
-    fn count(&self, connected: bool, failed: bool) {
+    fn count(&mut self, connected: bool, failed: bool) {
+        self.is_connected = connected;
         // Relaxed: figures for whoever looks.
         self.hub.status.connected.store(connected, Ordering::Relaxed);
         if failed {
@@ -52,16 +55,25 @@ impl Report {
         }
     }
 
+    /// Whether this is to be told now: it is no longer what the log says.
+    fn turns(&mut self, to: Option<Discriminant<ServerError>>, line: Line) -> bool {
+        let turns = self.told != Some(to) && self.may_say(line);
+        if turns {
+            self.told = Some(to);
+        }
+        turns
+    }
+
     pub(super) fn connected(&mut self) {
         self.count(true, false);
-        if self.is_connected.replace(true) != Some(true) && self.may_say(Line::Connected) {
+        if self.turns(None, Line::Connected) {
             tracing::info!("shared circuits: connected");
         }
     }
 
     pub(super) fn disconnected(&mut self, error: &ServerError) {
         self.count(false, true);
-        if self.is_connected.replace(false) != Some(false) && self.may_say(Line::Disconnected) {
+        if self.turns(Some(discriminant(error)), Line::Disconnected) {
             tracing::warn!(
                 %error,
                 "shared circuits: no connection; each replica goes by its own circuits meanwhile"
@@ -70,10 +82,12 @@ impl Report {
     }
 
     pub(super) fn failed(&mut self, error: &ServerError) {
-        self.count(self.is_connected == Some(true), true);
+        self.count(self.is_connected, true);
         if self.may_say(Line::Failed) {
             let unsaid = std::mem::take(&mut self.unsaid);
             tracing::warn!(%error, unsaid, "shared circuits: a command failed");
+        } else {
+            self.unsaid += 1;
         }
     }
 
