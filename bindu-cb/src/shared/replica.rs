@@ -444,6 +444,7 @@ impl Replica {
             Source::Push | Source::Answer => {}
         }
         let before = self.known.lease.take().map(|(owner, _)| owner);
+        let until = self.known.until;
         let heard = Known::of(news, terms, now);
         if source == Source::Answer {
             // By another history its wait may be another one, and what is too early the server says.
@@ -451,9 +452,12 @@ impl Replica {
         } else {
             self.known.lease = heard.lease;
             self.known.revision = heard.revision;
+            // A server's clock that was set back: nobody has a lease before that.
+            self.known.until = until.max(heard.until);
         }
         let owner = self.known.lease.as_ref().map(|(owner, _)| owner);
-        if self.known.phase != Phase::Open || owner == before.as_ref() {
+        let is_later = self.known.until > until;
+        if self.known.phase != Phase::Open || owner == before.as_ref() && !is_later {
             return Vec::new();
         }
         if let Some(probe) = &mut self.probe
