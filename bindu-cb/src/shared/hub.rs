@@ -106,6 +106,11 @@ impl Hub {
         self.inbox().remembered.get(operation).cloned()
     }
 
+    /// The operations that something is remembered of.
+    pub(super) fn known(&self) -> Vec<Arc<str>> {
+        self.inbox().remembered.keys().cloned().collect()
+    }
+
     pub(super) fn forget(&self, operation: &str) {
         self.inbox().remembered.remove(operation);
     }

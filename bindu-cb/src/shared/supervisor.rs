@@ -427,6 +427,8 @@ impl<C: Connector> Supervisor<C> {
             return self.server_has_lost(is_first);
         }
         if is_first {
+            // What the last connection has refused this one may take.
+            self.members.values_mut().for_each(|member| member.pause(0));
             // Changes are not all: a record may have expired.
             self.read_everything();
         }
@@ -459,8 +461,12 @@ impl<C: Connector> Supervisor<C> {
 
     /// Everything that this process has something to do with.
     fn read_everything(&mut self) {
+        // Of what follows a loss, an earlier change may be news.
+        self.members.values_mut().for_each(|member| member.mark = None);
         if let Link::Up(up) = &mut self.link {
             up.unread.extend(self.members.keys().cloned());
+            // What has become of them may have been said while nobody listened.
+            up.unread.extend(self.hub.known());
         }
         self.read_on();
     }
