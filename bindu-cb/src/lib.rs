@@ -97,4 +97,4 @@ pub use settings::{
     SettingValue, Settings, Source, Window,
 };
 #[cfg(feature = "redis")]
-pub use shared::SharedSettings;
+pub use shared::{Fleet, SetBy, SharedCircuit, SharedError, SharedSettings};

@@ -118,6 +118,18 @@ impl Client {
         }
     }
 
+    /// Some of the server's keys that match, from a cursor on.
+    pub(crate) async fn scan(&self, cursor: &[u8], pattern: &[u8]) -> Result<Answer, ClientError> {
+        // Of so many keys, matching or not: a server does that many in less than a millisecond.
+        const COUNT: u32 = 1_000;
+        let mut scan = redis::cmd("SCAN");
+        scan.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(COUNT);
+        match timeout(self.limits.command, self.ask(&scan)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(ClientError::Timeout { after: self.limits.command }),
+        }
+    }
+
     /// Resolves when the connection is gone, at once if it is already.
     ///
     /// A server that is stopped, or a network that swallows everything, keeps it: only that

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::key::{key_part, namespace_part};
+use super::key::{key_part, namespace_part, operation_in};
 use super::protocol::{Action, Answer, By, Command, Content, LAST, Millis, Phase, Stamp};
 use super::replica::News;
 
@@ -132,6 +132,39 @@ fn changes_key(namespace: &str) -> Vec<u8> {
 
 fn key(namespace: &str, op: &str, of: &str) -> Vec<u8> {
     format!("bindu-cb:1:{}:{of}", key_part(namespace, op)).into_bytes()
+}
+
+/// What the keys of a namespace's records match, as `SCAN` understands it. Others may match, too.
+pub fn state_pattern(namespace: &str) -> Vec<u8> {
+    let mut pattern = String::new();
+    for c in format!("bindu-cb:1:{}", namespace_part(namespace)).chars() {
+        if matches!(c, '*' | '?' | '[' | ']' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern.pop();
+    pattern.push_str("/*}:state");
+    pattern.into_bytes()
+}
+
+/// The operation whose record has this key; `None` if it is something else.
+pub fn operation_of(namespace: &str, key: &[u8]) -> Option<String> {
+    let key = std::str::from_utf8(key).ok()?;
+    operation_in(namespace, key.strip_prefix("bindu-cb:1:")?.strip_suffix(":state")?)
+}
+
+/// What `SCAN` answers: the cursor to go on from, `0` at the end, and keys.
+pub fn decode_keys(value: Value) -> Result<(Vec<u8>, Vec<Vec<u8>>), CodecError> {
+    let Value::List(items) = value else { return unknown("answer") };
+    let Ok([Value::Bytes(cursor), Value::List(keys)]) = <[Value; 2]>::try_from(items) else {
+        return unknown("answer");
+    };
+    let keys = keys.into_iter().map(|key| match key {
+        Value::Bytes(key) => Ok(key),
+        _ => unknown("list of keys"),
+    });
+    Ok((cursor, keys.collect::<Result<_, _>>()?))
 }
 
 /// Applies a command to the record of a circuit. Answered by [`decode_reply`].

@@ -12,6 +12,26 @@ pub(crate) fn key_part(namespace: &str, op: &str) -> String {
     part
 }
 
+/// The operation whose [`key_part`] this is, in this namespace. `None` of what is no such part.
+pub(crate) fn operation_in(namespace: &str, part: &str) -> Option<String> {
+    let mut rest = part.strip_prefix(&*namespace_part(namespace).strip_suffix('}')?)?;
+    rest = rest.strip_prefix('/')?.strip_suffix('}')?;
+    let mut op = String::with_capacity(rest.len());
+    while let Some(at) = rest.find('%') {
+        op.push_str(&rest[..at]);
+        op.push(match rest.get(at + 1..at + 3)? {
+            "25" => '%',
+            "7B" => '{',
+            "7D" => '}',
+            _ => return None,
+        });
+        rest = &rest[at + 3..];
+    }
+    op.push_str(rest);
+    // Somebody else's key may hold what we would have escaped.
+    (key_part(namespace, &op) == part).then_some(op)
+}
+
 /// The hash tag of what is the namespace's own: `{<namespace>}`.
 pub(crate) fn namespace_part(namespace: &str) -> String {
     let mut part = String::with_capacity(namespace.len() + 2);
@@ -47,16 +67,14 @@ mod tests {
         assert_eq!(key_part("a/b", "{x}%"), "{a%2Fb/%7Bx%7D%25}");
     }
 
-    /// The names of a key's part; none but injective functions have this inverse.
-    fn names_in(part: &str) -> Option<(String, String)> {
-        let (namespace, op) = part.strip_prefix('{')?.strip_suffix('}')?.split_once('/')?;
-        let plain = |escaped: &str| {
-            ["%2F/", "%7B{", "%7D}", "%25%"].iter().fold(escaped.to_owned(), |text, escape| {
-                let (from, to) = escape.split_at(3);
-                text.replace(from, to)
-            })
-        };
-        Some((plain(namespace), plain(op)))
+    #[test]
+    fn what_is_no_part_of_this_namespace_has_no_operation() {
+        for part in ["{a/x", "a/x}", "{b/x}", "{ab/x}", "{a%2Fb/x}", "{a}", "{a/{x}", "{a/x}y}"] {
+            assert_eq!(operation_in("a", part), None, "{part}");
+        }
+        for part in ["{a/%}", "{a/%2}", "{a/%2F}", "{a/%é}", "{a/%7b}"] {
+            assert_eq!(operation_in("a", part), None, "{part}");
+        }
     }
 
     proptest! {
@@ -68,7 +86,11 @@ mod tests {
             let part = key_part(&namespace, &op);
             prop_assert_eq!(part.rfind('{'), Some(0));
             prop_assert_eq!(part.find('}'), Some(part.len() - 1));
-            prop_assert_eq!(names_in(&part), Some((namespace, op)));
+            // None but injective functions have an inverse.
+            prop_assert_eq!(operation_in(&namespace, &part), Some(op));
+            let rest = part.split_once('/').map(|(_, rest)| rest);
+            let elsewhere = format!("{{another one/{}", rest.unwrap());
+            prop_assert_eq!(operation_in(&namespace, &elsewhere), None);
         }
     }
 }

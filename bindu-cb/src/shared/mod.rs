@@ -19,6 +19,7 @@ mod client;
 mod client_error;
 pub mod codec;
 mod connect;
+mod fleet;
 mod hub;
 mod key;
 mod member;
@@ -32,6 +33,7 @@ mod report;
 mod script;
 mod server;
 mod settings;
+mod shared_error;
 mod sharing;
 mod supervisor;
 #[cfg(feature = "redis-tls")]
@@ -39,9 +41,11 @@ mod tls;
 
 use std::time::Duration;
 
+pub use fleet::{Fleet, SetBy, SharedCircuit};
 #[cfg(any(test, feature = "test-util"))]
 pub use memory::MemoryServer;
 pub use settings::SharedSettings;
+pub use shared_error::SharedError;
 pub(crate) use sharing::Sharing;
 
 /// Whole milliseconds: what is left of one counts as one, so that nothing ends before its time.

@@ -1,5 +1,6 @@
 //! The server of the shared circuits, as a real one is: Redis or Valkey.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::address::Address;
@@ -7,8 +8,8 @@ use super::client::{Client, Limits};
 use super::client_error::ClientError;
 use super::codec::{
     CHANGES, Call, Changes, CodecError, Cursor, Found, Message, PROTOCOL, Reply, Value, channel,
-    decode_changes, decode_found, decode_message, decode_reply, encode, encode_changes,
-    encode_read,
+    decode_changes, decode_found, decode_keys, decode_message, decode_reply, encode,
+    encode_changes, encode_read, operation_of, state_pattern,
 };
 use super::news::NewsSender;
 use super::protocol::{Command, Millis};
@@ -65,6 +66,23 @@ impl RedisServer {
     }
 }
 
+impl RedisServer {
+    /// Every operation whose circuit the server has a record of. Goes through all of its keys.
+    pub(crate) async fn operations(&self) -> Result<BTreeSet<String>, ServerError> {
+        let namespace = &self.shared.namespace;
+        let pattern = state_pattern(namespace);
+        let (mut operations, mut cursor) = (BTreeSet::new(), b"0".to_vec());
+        loop {
+            let (next, keys) = decode_keys(self.client.scan(&cursor, &pattern).await?)?;
+            operations.extend(keys.iter().filter_map(|key| operation_of(namespace, key)));
+            if next == b"0" {
+                return Ok(operations);
+            }
+            cursor = next;
+        }
+    }
+}
+
 impl Server for RedisServer {
     async fn execute(&self, op: Arc<str>, command: Command) -> Result<Reply, ServerError> {
         Ok(decode_reply(&self.run(encode(&self.shared.namespace, &op, &command)).await?)?)
@@ -86,17 +104,23 @@ impl Server for RedisServer {
 
 impl From<ClientError> for ServerError {
     fn from(error: ClientError) -> Self {
-        let reason = error.to_string();
         match error {
             ClientError::Timeout { .. } => Self::TimedOut,
-            ClientError::Io { .. } | ClientError::Protocol { .. } => Self::Disconnected { reason },
-            ClientError::Refused { .. } => Self::Refused { reason },
+            ClientError::Io { .. } | ClientError::Protocol { .. } => {
+                Self::Disconnected { reason: error.to_string() }
+            }
+            ClientError::Refused { code, text } if text.is_empty() => {
+                Self::Refused { reason: code }
+            }
+            ClientError::Refused { code, text } => {
+                Self::Refused { reason: format!("{code} {text}") }
+            }
         }
     }
 }
 
 impl From<CodecError> for ServerError {
     fn from(error: CodecError) -> Self {
-        Self::Refused { reason: error.to_string() }
+        Self::NotUnderstood { reason: error.to_string() }
     }
 }

@@ -54,6 +54,8 @@ pub(crate) enum ServerError {
     TimedOut,
     /// The server has answered that it will not: out of memory, read-only, no permission.
     Refused { reason: String },
+    /// It has answered what no server of this version would.
+    NotUnderstood { reason: String },
 }
 
 impl fmt::Display for ServerError {
@@ -62,6 +64,7 @@ impl fmt::Display for ServerError {
             Self::Disconnected { reason } => write!(f, "not connected: {reason}"),
             Self::TimedOut => f.write_str("no answer in time"),
             Self::Refused { reason } => write!(f, "refused by the server: {reason}"),
+            Self::NotUnderstood { reason } => f.write_str(reason),
         }
     }
 }
