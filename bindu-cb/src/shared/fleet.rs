@@ -109,11 +109,11 @@ impl Fleet {
         let connector = RedisConnector::new(address, settings.namespace.clone());
         let server = connector.connect(sender).await;
         let server = server.map_err(|error| SharedError::new(error, Limits::default().connect))?;
-        let (loss, lost) = watch::channel(None);
+        let (end, lost) = watch::channel(None);
         let watched = server.clone();
         let keeper = Keeper(tokio::spawn(async move {
             // Nobody may listen any more.
-            let _ = loss.send(Some(end_of(&watched).await));
+            let _ = end.send(Some(end_of(&watched).await));
         }));
         Ok(Self { settings: settings.clone(), server, news, lost, keeper })
     }

@@ -14,7 +14,7 @@ pub(crate) fn key_part(namespace: &str, op: &str) -> String {
 
 /// The operation whose [`key_part`] this is, in this namespace. `None` of what is no such part.
 pub(crate) fn operation_in(namespace: &str, part: &str) -> Option<String> {
-    let mut rest = part.strip_prefix(&*namespace_part(namespace).strip_suffix('}')?)?;
+    let mut rest = part.strip_prefix(namespace_part(namespace).strip_suffix('}')?)?;
     rest = rest.strip_prefix('/')?.strip_suffix('}')?;
     let mut op = String::with_capacity(rest.len());
     while let Some(at) = rest.find('%') {

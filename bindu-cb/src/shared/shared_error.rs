@@ -24,7 +24,7 @@ pub enum SharedError {
     Argument {
         /// Its name.
         name: &'static str,
-        /// What is expected of it.
+        /// What is wrong with it.
         advice: &'static str,
     },
     /// There is no connection, or none any more.
@@ -72,7 +72,7 @@ impl fmt::Display for SharedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Settings { source } => source.fmt(f),
-            Self::Argument { name, advice } => write!(f, "`{name}`: {advice}"),
+            Self::Argument { name, advice } => write!(f, "`{name}` {advice}"),
             Self::NotConnected { reason } => write!(f, "not connected: {reason}"),
             Self::TimedOut { after } => write!(f, "no answer within {after:?}"),
             Self::Refused { reason } => write!(f, "refused by the server: {reason}"),
