@@ -397,7 +397,8 @@ mod tests {
     fn circuit(phase: Phase, left: Millis, lease: Option<Millis>) -> SharedCircuit {
         let lease = lease.map(|left| ("7-ab#1".to_owned(), left));
         let stamp = Stamp { epoch: 5, generation: 6 };
-        let news = News { stamp, phase, left, wait: 9_000, reopens: 2, by: None, lease };
+        let news =
+            News { stamp, phase, left, wait: 9_000, reopens: 2, by: None, lease, revision: 0 };
         SharedCircuit::of(Message { op: "a".to_owned(), mark: None, news })
     }
 

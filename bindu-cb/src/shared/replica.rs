@@ -450,10 +450,13 @@ impl Replica {
             // By another history its wait may be another one, and what is too early the server says.
             self.known = heard;
         } else {
+            if heard.revision > self.known.revision {
+                // A server's clock that was set back: nobody has a lease before that. (What is not
+                // newer may be late, and so say that more is left than there is.)
+                self.known.until = until.max(heard.until);
+            }
             self.known.lease = heard.lease;
             self.known.revision = heard.revision;
-            // A server's clock that was set back: nobody has a lease before that.
-            self.known.until = until.max(heard.until);
         }
         let owner = self.known.lease.as_ref().map(|(owner, _)| owner);
         let is_later = self.known.until > until;

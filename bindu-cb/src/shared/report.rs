@@ -17,11 +17,18 @@ pub(super) struct Report {
     is_connected: bool,
     /// What the log says last: that there is a connection, or of which kind the error is. What may not
     /// be said yet is said later, if it is still so.
-    told: Option<Option<Discriminant<ServerError>>>,
+    told: Told,
     /// Of each kind of line, when the last one was written.
     said: [Option<Instant>; 4],
     /// Commands that have failed since that was last said.
     unsaid: u64,
+}
+
+#[derive(PartialEq)]
+enum Told {
+    Nothing,
+    Connected,
+    Failed(Discriminant<ServerError>),
 }
 
 #[derive(Clone, Copy)]
@@ -34,7 +41,7 @@ enum Line {
 
 impl Report {
     pub(super) fn new(hub: Arc<Hub>) -> Self {
-        Self { hub, is_connected: false, told: None, said: [None; 4], unsaid: 0 }
+        Self { hub, is_connected: false, told: Told::Nothing, said: [None; 4], unsaid: 0 }
     }
 
     fn may_say(&mut self, line: Line) -> bool {
@@ -56,24 +63,24 @@ impl Report {
     }
 
     /// Whether this is to be told now: it is no longer what the log says.
-    fn turns(&mut self, to: Option<Discriminant<ServerError>>, line: Line) -> bool {
-        let turns = self.told != Some(to) && self.may_say(line);
+    fn turns(&mut self, to: Told, line: Line) -> bool {
+        let turns = self.told != to && self.may_say(line);
         if turns {
-            self.told = Some(to);
+            self.told = to;
         }
         turns
     }
 
     pub(super) fn connected(&mut self) {
         self.count(true, false);
-        if self.turns(None, Line::Connected) {
+        if self.turns(Told::Connected, Line::Connected) {
             tracing::info!("shared circuits: connected");
         }
     }
 
     pub(super) fn disconnected(&mut self, error: &ServerError) {
         self.count(false, true);
-        if self.turns(Some(discriminant(error)), Line::Disconnected) {
+        if self.turns(Told::Failed(discriminant(error)), Line::Disconnected) {
             tracing::warn!(
                 %error,
                 "shared circuits: no connection; each replica goes by its own circuits meanwhile"
