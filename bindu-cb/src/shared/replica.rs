@@ -445,7 +445,11 @@ impl Replica {
         }
         let before = self.known.lease.take().map(|(owner, _)| owner);
         let until = self.known.until;
-        let heard = Known::of(news, terms, now);
+        let mut heard = Known::of(news, terms, now);
+        if news.left == 0 {
+            // It was over before that was said.
+            heard.until = heard.until.min(until);
+        }
         if source == Source::Answer {
             // By another history its wait may be another one, and what is too early the server says.
             self.known = heard;
