@@ -63,8 +63,7 @@ impl fmt::Display for ServerError {
         match self {
             Self::Disconnected { reason } => write!(f, "not connected: {reason}"),
             Self::TimedOut => f.write_str("no answer in time"),
-            Self::Refused { reason } => write!(f, "refused by the server: {reason}"),
-            Self::NotUnderstood { reason } => f.write_str(reason),
+            Self::Refused { reason } | Self::NotUnderstood { reason } => f.write_str(reason),
         }
     }
 }
