@@ -376,7 +376,15 @@ impl Replica {
             return Vec::new();
         }
         let is_first = self.seen == Stamp::NONE;
+        // Set by hand before the loss, and obeyed then: what has happened here since stands.
+        let is_restored = is_other_history
+            && news.phase == self.known.phase
+            && news.by.is_some()
+            && news.by == self.known.by;
         self.take_over(news, terms, now);
+        if is_restored {
+            return Vec::new();
+        }
         let says_nothing = news.phase == Phase::Closed && news.by.is_none();
         if says_nothing && (is_same || is_other_history) {
             // A loss is not news of a circuit that has closed.

@@ -419,6 +419,34 @@ fn what_was_set_by_hand_outlives_a_loss() {
 }
 
 #[test]
+fn what_was_set_by_hand_is_done_once_whatever_the_server_loses() {
+    for phase in [Phase::ForcedOpen, Phase::ForcedClosed, Phase::Closed] {
+        let by = |who: &str| Some(By { who: who.to_owned(), why: String::new() });
+        let mut process = Process::new();
+        process.hears(&news(E1, 1, Phase::Open));
+        let set = News { by: by("ada"), ..news(E1, 2, phase) };
+        assert_eq!(process.hears(&set).len(), 1);
+        let restored = News { stamp: Stamp { epoch: E2, generation: 1 }, ..set.clone() };
+        assert_eq!(process.hears(&restored), [], "{phase:?}");
+        let again = News { by: by("eve"), ..restored };
+        let again = News { stamp: Stamp { epoch: E2, generation: 2 }, ..again };
+        assert_eq!(process.hears(&again).len(), 1, "{phase:?}");
+    }
+}
+
+#[test]
+fn a_reset_that_is_restored_does_not_close_what_has_opened_since() {
+    let mut process = Process::new();
+    process.hears(&news(E1, 1, Phase::Open));
+    let reset = News { by: Some(By::default()), ..news(E1, 2, Phase::Closed) };
+    process.hears(&reset);
+    process.changes(trips(1_000));
+    let restored = News { stamp: Stamp { epoch: E2, generation: 1 }, ..reset };
+    assert_eq!(process.hears(&restored), []);
+    assert!(matches!(process.next(), Some(Action::Vote { .. })));
+}
+
+#[test]
 fn of_two_histories_the_server_goes_by_one() {
     let mut process = Process::open();
     assert_eq!(process.hears(&news(E1, 1, Phase::Closed)), []);
