@@ -8,3 +8,6 @@ pub struct Guide;
 
 #[doc = include_str!("../../docs/ADAPTIVE.md")]
 pub struct Adaptive;
+
+#[doc = include_str!("../../docs/SHARED.md")]
+pub struct Shared;

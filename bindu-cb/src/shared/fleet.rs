@@ -424,7 +424,6 @@ mod tests {
     fn it_can_be_used_from_any_thread() {
         fn is_send<T: Send>(_: &T) {}
         fn is_sync<T: Sync>() {}
-        is_sync::<Fleet>();
         fn futures(fleet: &mut Fleet) {
             is_send(&fleet.list());
             is_send(&fleet.get(""));
@@ -432,6 +431,7 @@ mod tests {
             is_send(&fleet.changed());
             is_send(&Fleet::connect(&SharedSettings::new("")));
         }
+        is_sync::<Fleet>();
         let _ = futures;
     }
 }
