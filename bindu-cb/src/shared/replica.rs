@@ -462,11 +462,7 @@ impl Replica {
             // By another history its wait may be another one, and what is too early the server says.
             self.known = heard;
         } else {
-            if heard.revision > self.known.revision {
-                // A server's clock that was set back: nobody has a lease before that. (What is not
-                // newer may be late, and so say that more is left than there is.)
-                self.known.until = until.max(heard.until);
-            }
+            // How late it comes nobody knows, so the end of the wait is not learnt from it.
             self.known.lease = heard.lease;
             self.known.revision = heard.revision;
         }

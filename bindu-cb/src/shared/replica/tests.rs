@@ -232,6 +232,21 @@ fn what_the_server_says_is_too_early_is_asked_for_later() {
 }
 
 #[test]
+fn a_wait_that_the_server_makes_longer_is_held_to_its_new_end() {
+    let mut process = Process::open();
+    process.now = 900;
+    let longer = news(E1, 1, Phase::Open);
+    assert_eq!(process.hears(&longer), [], "it may only be late");
+    let held = [Feed::Hold { until: 1_900 + GRACE }];
+    assert_eq!(process.reads(Some(&longer)), held, "the server's clock was set back");
+    let over = News { left: 0, ..longer };
+    for now in [1_900, 2_000] {
+        process.now = now;
+        assert_eq!(process.reads(Some(&over)), [], "it does not end again");
+    }
+}
+
+#[test]
 fn a_late_answer_leaves_nobody_waiting_for_a_lease() {
     let mut process = Process::open();
     process.now = 1_000;
