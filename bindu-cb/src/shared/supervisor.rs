@@ -88,7 +88,8 @@ pub(crate) struct Supervisor<C: Connector> {
     me: String,
     quorum: u32,
     born: Instant,
-    members: HashMap<Arc<str>, Member>,
+    // Boxed: a table has room for up to twice as many as there are.
+    members: HashMap<Arc<str>, Box<Member>>,
     /// When each member wants to be looked at though nothing has happened.
     wakes: BTreeSet<(At, Arc<str>)>,
     link: Link<C::Server>,
@@ -236,7 +237,7 @@ impl<C: Connector> Supervisor<C> {
             return;
         }
         let member = Member::new(circuit, &self.me, self.now());
-        self.members.insert(Arc::clone(&operation), member);
+        self.members.insert(Arc::clone(&operation), Box::new(member));
         if let Some(remembered) = self.hub.remembered(&operation) {
             self.learn(&operation, Some(&remembered.at_last()), Source::Push);
         }
