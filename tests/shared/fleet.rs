@@ -185,3 +185,26 @@ async fn a_replica_that_starts_while_the_fleet_is_open_is_open_at_once() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_lost_before_it_was_ever_looked_for_is_restored() {
+    local(async {
+        let (server, service) = (MemoryServer::new(), Service::default());
+        let replica = Replica::start(&server, 1);
+        replica.call(&service).await.unwrap();
+        settle().await;
+        service.set_down(true);
+        replica.fail(&service, 3).await;
+        settle().await;
+        // The first change that there was.
+        server.flush();
+        sleep(secs(1)).await;
+
+        service.set_down(false);
+        let late = Replica::start(&server, 1);
+        late.call(&service).await.unwrap();
+        settle().await;
+        assert_eq!(late.state(), Open);
+    })
+    .await;
+}

@@ -45,7 +45,8 @@ fn stopped_for_five_seconds() {
     let server = RedisServer::start();
     let mut trial = Trial::start(&server.url());
     trial.fault(|| server.stop());
-    sleep(Duration::from_millis(4_500));
+    trial.is_disconnected();
+    sleep(Duration::from_millis(3_500));
     trial.replicas[0].trip();
     sleep(Duration::from_millis(500));
     trial.mend(|| server.cont());

@@ -111,6 +111,11 @@ impl Trial {
         self.wait_for("connected", Instant::now(), |told| told.connected);
     }
 
+    /// Everybody notices that the server is away.
+    pub fn is_disconnected(&mut self) {
+        self.wait_for("disconnected", Instant::now(), |told| !told.connected);
+    }
+
     /// Something goes wrong.
     pub fn fault(&mut self, fault: impl FnOnce()) {
         self.figures();
