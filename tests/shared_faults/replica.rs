@@ -3,6 +3,7 @@
 mod calls;
 mod lines;
 
+use std::fmt;
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -33,6 +34,13 @@ pub struct Figure {
     pub p50: Duration,
     pub p99: Duration,
     pub max: Duration,
+}
+
+impl fmt::Display for Figure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { calls, p50, p99, max } = self;
+        write!(f, "{calls} calls, p50 {p50:.1?}, p99 {p99:.1?}, longest {max:.1?}")
+    }
 }
 
 /// What a replica tells of itself.
@@ -186,7 +194,9 @@ fn replica() {
             ("log", _) => {
                 let lines = lines.take();
                 say(&lines.len().to_string());
-                lines.iter().for_each(|(at, line)| say(&format!("{} {line}", at.as_millis())));
+                for (at, line) in &lines {
+                    say(&format!("{} {line}", at.as_millis()));
+                }
             }
             _ => panic!("no such order: {order}"),
         }

@@ -3,6 +3,7 @@
 //! (a) No guarded call waits. (b) No trip is lost. (c) There is one probe at a time. (d) Everybody
 //! converges soon after the end of the fault. (e) Nothing is logged more than once a second.
 
+use std::fmt::Write;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -141,7 +142,7 @@ impl Trial {
             for (what, local, during) in
                 [("closed", local[0], during[0]), ("fleet", local[1], during[1])]
             {
-                println!("replica {number}, {what}: alone {local:?}, in the fault {during:?}");
+                println!("replica {number}, {what}: alone {local}; in the fault {during}");
                 assert!(during.calls >= 50, "calls have stood still");
                 assert!(during.p99 <= local.p99 + SLOWER, "calls have waited");
             }
@@ -169,9 +170,11 @@ impl Trial {
             if told.iter().all(&is_so) {
                 return println!("all are {what} after {took:?}");
             }
-            if took > CONVERGED {
-                panic!("not all are {what} after {took:?}: {told:?}\n{}", self.logs());
-            }
+            assert!(
+                took <= CONVERGED,
+                "not all are {what} after {took:?}: {told:?}\n{}",
+                self.logs()
+            );
             sleep(Duration::from_millis(5));
         }
     }
@@ -200,9 +203,11 @@ impl Trial {
             let answer = |it: &Request| it.answered.map(|(at, _)| (*it, at));
             if let Some((probe, at)) = requests.iter().find_map(answer) {
                 let together: Vec<_> = requests.iter().filter(|it| it.begun < at).collect();
-                if together.len() > 1 {
-                    panic!("more than one probe at a time: {together:?}\n{}", self.logs());
-                }
+                assert!(
+                    together.len() == 1,
+                    "more than one probe at a time: {together:?}\n{}",
+                    self.logs()
+                );
                 return (probe, at);
             }
             if Instant::now() > deadline {
@@ -218,9 +223,7 @@ impl Trial {
         self.service.watch(PROBE);
         sleep(time);
         let requests = self.service.requests();
-        if !requests.is_empty() {
-            panic!("all are open, and yet {requests:?}\n{}", self.logs());
-        }
+        assert!(requests.is_empty(), "all are open, and yet {requests:?}\n{}", self.logs());
     }
 
     /// (e), of all that was logged.
@@ -245,7 +248,7 @@ impl Trial {
         let mut text = String::new();
         for replica in &mut self.replicas {
             for (at, line) in replica.log() {
-                text += &format!("replica {}: {at:>6} {line}\n", replica.number());
+                let _ = writeln!(text, "replica {}: {at:>6} {line}", replica.number());
             }
         }
         text

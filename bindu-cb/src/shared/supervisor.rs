@@ -429,7 +429,9 @@ impl<C: Connector> Supervisor<C> {
         }
         if is_first {
             // What the last connection has refused this one may take.
-            self.members.values_mut().for_each(|member| member.pause(0));
+            for member in self.members.values_mut() {
+                member.pause(0);
+            }
             // Changes are not all: a record may have expired.
             self.read_everything();
         }
@@ -439,7 +441,9 @@ impl<C: Connector> Supervisor<C> {
     /// What was known of before may be gone, and answers that are on their way may be of before.
     fn server_has_lost(&mut self, is_first_look: bool) {
         self.heard = self.cursor.map(|cursor| cursor.mark);
-        self.members.values_mut().for_each(Member::server_has_lost);
+        for member in self.members.values_mut() {
+            member.server_has_lost();
+        }
         if is_first_look {
             self.read_everything();
         } else {
@@ -463,7 +467,9 @@ impl<C: Connector> Supervisor<C> {
     /// Everything that this process has something to do with.
     fn read_everything(&mut self) {
         // Of what follows a loss, an earlier change may be news.
-        self.members.values_mut().for_each(|member| member.mark = None);
+        for member in self.members.values_mut() {
+            member.mark = None;
+        }
         if let Link::Up(up) = &mut self.link {
             up.unread.extend(self.members.keys().cloned());
             // What has become of them may have been said while nobody listened.
