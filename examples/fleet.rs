@@ -163,7 +163,7 @@ impl Workers {
             command.env("BINDU_CB_ENABLED", "true").env_remove("BINDU_CB_SHARED_URL");
             if let Some(url) = url {
                 command.env("BINDU_CB_SHARED_URL", url);
-                command.env("BINDU_CB_SHARED_NAMESPACE", format!("fleet-{}", std::process::id()));
+                command.env("BINDU_CB_SHARED_NAMESPACE", namespace());
             }
             let mut child = command.spawn()?;
             let input = child.stdin.take().context("its input is piped")?;
@@ -196,6 +196,11 @@ impl Workers {
         moments.sort_unstable();
         Ok(moments)
     }
+}
+
+/// Of this run: nobody else's circuits are touched.
+fn namespace() -> String {
+    format!("fleet-{}", std::process::id())
 }
 
 /// What came of one run.
@@ -236,7 +241,7 @@ async fn compare(count: u8, url: &str) -> anyhow::Result<()> {
     println!("{count} processes, each asking {} times a second", 10 * CALLERS);
     println!("each with a circuit of its own …");
     let local = run(count, None).await?;
-    println!("all with a shared one …");
+    println!("all with a shared one, in the namespace {} …", namespace());
     let shared = run(count, Some(url)).await?;
     println!("\n{:<52}{:>10}{:>10}", "circuits", "local", "shared");
     let row = |name: &str, of: &dyn Fn(&Figures) -> String| {

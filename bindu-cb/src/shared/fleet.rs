@@ -262,7 +262,8 @@ impl Fleet {
     }
 
     /// Waits for the next change of any of the circuits, its lease among what changes: that of each
-    /// since the fleet was connected, in order. Cancel safe: dropped, it loses nothing.
+    /// since the fleet was connected, in order. That a wait ends is none. Cancel safe: dropped, it loses
+    /// nothing.
     ///
     /// ```no_run
     /// # async fn run(mut fleet: bindu_cb::Fleet) -> Result<(), bindu_cb::SharedError> {
