@@ -226,8 +226,9 @@ impl Trial {
         assert!(requests.is_empty(), "all are open, and yet {requests:?}\n{}", self.logs());
     }
 
-    /// (e), of all that was logged.
-    pub fn log_is_quiet(&mut self) {
+    /// (e), of all that was logged, which is returned.
+    pub fn log_is_quiet(&mut self) -> Vec<String> {
+        let mut said = Vec::new();
         for replica in &mut self.replicas {
             let log = replica.log();
             for (at, line) in &log {
@@ -241,7 +242,9 @@ impl Trial {
                     assert!(few, "replica {}: after {between} ms again: {line}", replica.number());
                 }
             }
+            said.extend(log.into_iter().map(|(_, line)| line));
         }
+        said
     }
 
     fn logs(&mut self) -> String {
