@@ -9,7 +9,6 @@
 //! On a quiet machine: eight processes and a server share its cores with whatever else there is.
 //! Without `--bench` (as `cargo test --benches` runs it) it does little of each.
 
-#[path = "../compare/alloc.rs"]
 mod alloc;
 mod replica;
 
@@ -30,7 +29,7 @@ fn main() {
     let in_earnest = std::env::args().any(|argument| argument == "--bench");
     println!("{:<58}{:>12}{:>12}", "", "measured", "target");
     let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
-    let parts: [(&str, fn(bool)); 5] = [
+    let parts: [Part; 5] = [
         ("open", |in_earnest| open_to_all(if in_earnest { 400 } else { 8 })),
         ("rest", |in_earnest| at_rest(if in_earnest { 20 } else { 1 })),
         ("noticed", |in_earnest| noticed(if in_earnest { 10 } else { 1 })),
@@ -43,6 +42,9 @@ fn main() {
         }
     }
 }
+
+/// A name, and what is done; in earnest or not.
+type Part = (&'static str, fn(bool));
 
 /// A row of the table.
 fn row(what: &str, measured: f64, unit: &str, target: f64) {
@@ -136,7 +138,7 @@ fn noticed(rounds: usize) {
         let begun = Instant::now();
         server.kill();
         took(0, &mut replica, false, begun);
-        sleep(Duration::from_millis(1_000));
+        sleep(Duration::from_secs(1));
         server.restart();
         took(1, &mut replica, true, Instant::now());
 
@@ -144,7 +146,7 @@ fn noticed(rounds: usize) {
         let begun = Instant::now();
         server.stop();
         took(2, &mut replica, false, begun);
-        sleep(Duration::from_millis(1_000));
+        sleep(Duration::from_secs(1));
         let begun = Instant::now();
         server.cont();
         took(3, &mut replica, true, begun);
@@ -165,7 +167,7 @@ fn memory() {
     let held = |circuits: usize| {
         let mut replica = Replica::start();
         replica.order(&format!("make {circuits}"));
-        let held = replica.order(&format!("tally {}", server.url()));
+        let held = replica.order(&format!("held {}", server.url()));
         held.parse::<i64>().unwrap_or(i64::MAX)
     };
     // What there is whatever the number of circuits.

@@ -70,7 +70,7 @@ fn name(circuit: usize) -> String {
 
 fn make(circuit: usize) -> Operation {
     let builder = Operation::builder(name(circuit)).enabled(true).attempts(1).failure_threshold(1);
-    builder.recovery_timeout(Duration::from_secs(600)).build().expect("valid settings")
+    builder.recovery_timeout(Duration::from_mins(10)).build().expect("valid settings")
 }
 
 /// True, and done, if this process is a replica.
@@ -136,12 +136,11 @@ pub(crate) fn runs_here() -> bool {
                 each.collect::<Vec<_>>().join(" ")
             }
             "connected" => is_connected().to_string(),
-            "tally" => {
-                let ((), tally) = alloc::tally(|| {
-                    share(what);
-                    settle();
-                });
-                tally.live.to_string()
+            "held" => {
+                let before = alloc::live();
+                share(what);
+                settle();
+                (alloc::live() - before).to_string()
             }
             "calls" => {
                 let circuit = &circuits[0];
