@@ -1,5 +1,6 @@
 //! What the fleet does as one.
 
+use bindu_cb::__shared::MemoryServer;
 use bindu_cb::CircuitState::{Closed, Open};
 use tokio::time::sleep;
 
