@@ -6,7 +6,9 @@ use bindu_cb_test_servers::RedisServer;
 use std::time::Duration;
 use tokio::time::sleep;
 
-use crate::support::{connect, in_time, logged, process, settings, start_log, state, trip, until};
+use crate::support::{
+    connect, in_time, logged, process, settings, soon, start_log, state, trip, until,
+};
 
 #[tokio::test]
 async fn processes_do_as_is_ordered_and_log_who_and_why() {
@@ -63,12 +65,15 @@ async fn what_was_ordered_outlives_the_loss_of_all_data_and_is_logged_once() {
 
     server.cli(&["FLUSHALL"]);
     assert!(are());
-    let restored = loop {
-        if let Some(circuit) = in_time(|| fleet.get("kept")).await {
-            break circuit;
+    let restored = soon(async {
+        loop {
+            if let Some(circuit) = in_time(|| fleet.get("kept")).await {
+                break circuit;
+            }
+            sleep(Duration::from_millis(10)).await;
         }
-        sleep(Duration::from_millis(10)).await;
-    };
+    })
+    .await;
     assert!(restored.epoch > before.epoch, "{restored:?}");
     assert_eq!((restored.state, &restored.set_by), (ForcedOpen, &before.set_by));
     // Two more looks at the changes.
