@@ -411,6 +411,7 @@ pub fn decode_message(bytes: &[u8]) -> Result<Message, CodecError> {
 }
 
 /// As the script would say it: for servers of the tests' own.
+#[cfg(any(test, feature = "test-util"))]
 pub fn encode_message(message: &Message) -> Vec<u8> {
     let Message { op, mark, news } = message;
     let mark = mark.map(|mark| format!("{}-{}", mark.time, mark.number).into_bytes());

@@ -26,6 +26,10 @@ mod member;
 #[cfg(any(test, feature = "test-util"))]
 mod memory;
 mod news;
+#[cfg_attr(
+    not(any(test, feature = "test-util")),
+    expect(dead_code, reason = "a record is changed by the script, which tests hold to `apply`")
+)]
 pub mod protocol;
 mod redis_server;
 pub mod replica;

@@ -66,6 +66,7 @@ impl<T> NewsSender<T> {
         self.0.arrived.notify_one();
     }
 
+    #[cfg(any(test, feature = "test-util"))]
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }

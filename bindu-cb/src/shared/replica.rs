@@ -17,7 +17,9 @@
 //!   that it can.
 //! - Nobody probes without a lease for as long as a lease, or the lack of one, is not [`GRACE`] over.
 
-use super::protocol::{Action, Answer, By, Content, Millis, Phase, Record, Stamp};
+#[cfg(any(test, feature = "test-util"))]
+use super::protocol::Record;
+use super::protocol::{Action, Answer, By, Content, Millis, Phase, Stamp};
 use crate::breaker::CircuitState;
 use crate::event::Cause;
 
@@ -50,6 +52,7 @@ pub struct News {
     pub lease: Option<(String, Millis)>,
 }
 
+#[cfg(any(test, feature = "test-util"))]
 impl News {
     pub fn of(record: &Record, now: Millis) -> Self {
         let Record { stamp, revision, content, lease, .. } = &record.clone().set_right(now);
@@ -756,11 +759,13 @@ impl Replica {
         self.seen
     }
 
+    #[cfg(any(test, feature = "test-util"))]
     pub fn phase(&self) -> Phase {
         self.known.phase
     }
 
     /// Whether a vote is this process's, in this life of it.
+    #[cfg(feature = "test-util")]
     pub fn is_me(&self, voter: &str) -> bool {
         self.me == voter
     }
