@@ -32,8 +32,6 @@
 //! | `macros` | yes | the attributes |
 //! | `backoff` | yes | `backoff::ExponentialBackoff` draws the intervals; `backoff::Error` is understood |
 //! | `test-util` | no | a registry of its own for each test |
-//! | `redis` | no | circuits that all replicas share: `Registry::share` |
-//! | `redis-tls` | no | the same by `rediss://` |
 //! | `redis` | no | circuits that all replicas share, through Redis or Valkey |
 //! | `redis-tls` | no | `rediss://` URLs for that |
 //!
