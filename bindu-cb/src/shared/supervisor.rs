@@ -56,6 +56,8 @@ enum Returned<S> {
     Changes(Result<(Millis, Changes), ServerError>),
     Read(Vec<Arc<str>>, Result<(Millis, Vec<Found>), ServerError>),
     Done(Arc<str>, Action, Box<Result<Reply, ServerError>>),
+    /// Something has, and nobody will say what.
+    Nothing,
 }
 
 enum Link<S> {
@@ -159,11 +161,10 @@ impl<C: Connector> Supervisor<C> {
                     Received::Missed => Happened::Missed,
                 });
             }
-            // A task that was aborted, or has panicked, has nothing to tell.
-            while let Poll::Ready(Some(result)) = self.tasks.poll_join_next(cx) {
-                if let Ok(returned) = result {
-                    return Poll::Ready(Happened::Returned(returned));
-                }
+            if let Poll::Ready(Some(result)) = self.tasks.poll_join_next(cx) {
+                // None is aborted but with all of them: it has panicked.
+                let returned = result.unwrap_or(Returned::Nothing);
+                return Poll::Ready(Happened::Returned(returned));
             }
             time.as_mut().poll(cx).map(|()| Happened::Time)
         })
@@ -311,6 +312,11 @@ impl<C: Connector> Supervisor<C> {
             Returned::Connected(Err(error)) => self.go_down(&error),
             Returned::Closed => {
                 let reason = "the connection has ended".to_owned();
+                self.go_down(&ServerError::Disconnected { reason });
+            }
+            // Whatever it was, it is still waited for.
+            Returned::Nothing => {
+                let reason = "the client has panicked".to_owned();
                 self.go_down(&ServerError::Disconnected { reason });
             }
             Returned::Changes(result) => self.looked(result),
@@ -537,3 +543,6 @@ fn deadline(now: At, ahead: i128) -> Millis {
     // Never zero, which would be never.
     Millis::try_from(at).unwrap_or(1).max(1)
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -1,0 +1,77 @@
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use tokio::time::sleep;
+
+use super::*;
+use crate::shared::MemoryServer;
+use crate::shared::codec::Cursor;
+
+/// A server whose client has a bug: it panics.
+#[derive(Clone)]
+struct Fragile {
+    server: MemoryServer,
+    /// Of the next so many connects.
+    connects: Arc<AtomicU32>,
+    /// Of the next look at what has changed.
+    look: Arc<AtomicBool>,
+}
+
+#[derive(Clone)]
+struct FragileConnection {
+    inner: <MemoryServer as Connector>::Server,
+    look: Arc<AtomicBool>,
+}
+
+impl Connector for Fragile {
+    type Server = FragileConnection;
+
+    async fn connect(&self, pushes: NewsSender<Message>) -> Result<FragileConnection, ServerError> {
+        let left = self.connects.load(Ordering::Relaxed);
+        self.connects.store(left.saturating_sub(1), Ordering::Relaxed);
+        assert_eq!(left, 0, "a bug");
+        let inner = self.server.connect(pushes).await?;
+        Ok(FragileConnection { inner, look: Arc::clone(&self.look) })
+    }
+}
+
+impl Server for FragileConnection {
+    async fn execute(&self, op: Arc<str>, command: Command) -> Result<Reply, ServerError> {
+        self.inner.execute(op, command).await
+    }
+
+    async fn read(&self, ops: Vec<Arc<str>>) -> Result<(Millis, Vec<Found>), ServerError> {
+        self.inner.read(ops).await
+    }
+
+    async fn changes(&self, since: Option<Cursor>) -> Result<(Millis, Changes), ServerError> {
+        assert!(!self.look.swap(false, Ordering::Relaxed), "a bug");
+        self.inner.changes(since).await
+    }
+
+    async fn closed(&self) {
+        self.inner.closed().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_panics_is_a_lost_connection() {
+    let fragile = Fragile {
+        server: MemoryServer::new(),
+        connects: Arc::new(AtomicU32::new(2)),
+        look: Arc::default(),
+    };
+    let hub = Arc::<Hub>::default();
+    let supervisor = Supervisor::new(fragile.clone(), Arc::clone(&hub), "me".to_owned(), 1);
+    let running = tokio::spawn(supervisor.run());
+    let is_connected = || hub.status.connected.load(Ordering::Relaxed);
+
+    sleep(Duration::from_secs(2)).await;
+    assert!(is_connected(), "it has tried again");
+
+    let before = fragile.server.commands();
+    fragile.look.store(true, Ordering::Relaxed);
+    sleep(Duration::from_secs(3)).await;
+    assert!(is_connected() && fragile.server.commands() > before + 3, "it looks again");
+    hub.stop();
+    running.await.unwrap();
+}
