@@ -832,3 +832,32 @@ fn settings_in_code_and_the_environment_on_top_of_them() {
         assert_eq!(value("storage:save", "max_wait"), "9s");
     });
 }
+
+/// What code says of sharing takes the place of what the environment says, whichever comes first.
+#[test]
+fn the_first_guarded_call_does_not_undo_what_code_has_shared() {
+    use bindu_cb::SharedSettings;
+
+    // Nobody listens there.
+    let variables = [("BINDU_CB_SHARED_URL", "redis://127.0.0.1:1/1")];
+    alone("the_first_guarded_call_does_not_undo_what_code_has_shared", &variables, || {
+        let shared = || registry().shared().and_then(|shared| shared.settings);
+        let settings = SharedSettings::new("redis://127.0.0.1:1/2");
+        registry().share(settings.clone()).unwrap();
+        let _first = Operation::builder("storage:save").build().unwrap();
+        assert_eq!(shared(), Some(settings));
+        registry().unshare();
+        let _second = Operation::builder("storage:load").build().unwrap();
+        assert_eq!(shared(), None);
+    });
+}
+
+#[test]
+fn what_is_not_shared_is_not_shared_by_the_first_guarded_call() {
+    let variables = [("BINDU_CB_SHARED_URL", "redis://127.0.0.1:1/1")];
+    alone("what_is_not_shared_is_not_shared_by_the_first_guarded_call", &variables, || {
+        registry().unshare();
+        let _operation = Operation::builder("storage:save").build().unwrap();
+        assert!(registry().shared().is_none());
+    });
+}

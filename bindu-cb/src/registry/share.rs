@@ -12,7 +12,8 @@ impl Registry {
     /// through the same server and namespace: see [`SharedSettings`]. Nothing else changes, and no
     /// guarded call ever waits for the server: a thread of its own talks to it.
     ///
-    /// `BINDU_CB_SHARED_URL` does the same without code. In place of what was shared before.
+    /// `BINDU_CB_SHARED_URL` does the same without code, with the first guarded call. In place of what
+    /// was shared before, and of what the environment says.
     ///
     /// # Errors
     ///
@@ -29,6 +30,7 @@ impl Registry {
     pub fn share(&self, settings: SharedSettings) -> Result<(), SettingsError> {
         let registry = current();
         let sharing = Sharing::start(&registry, settings)?;
+        registry.heed_environment();
         registry.share(Some(sharing));
         Ok(())
     }
@@ -36,7 +38,9 @@ impl Registry {
     /// Ends what [`share`](Self::share) or the environment began. Circuits stay as they are, and are
     /// this process's own again.
     pub fn unshare(&self) {
-        current().share(None);
+        let registry = current();
+        registry.heed_environment();
+        registry.share(None);
     }
 
     /// How the sharing stands; `None` if circuits are not shared.
@@ -70,6 +74,15 @@ impl Inner {
         if let Some(before) = before {
             before.end(self);
         }
+    }
+
+    /// What the environment says is not for later: the first guarded call would put it in the place
+    /// of what code has said meanwhile.
+    fn heed_environment(&self) {
+        self.write(|state, notices| {
+            self.ensure_settings(state, notices);
+            state.sharing_has_changed();
+        });
     }
 
     /// As the settings say. Logs what stands against it.
