@@ -421,18 +421,21 @@ fn without_a_colon_its_variables_are_also_those_of_the_kind() {
 }
 
 #[test]
-fn foreign_variables_and_those_of_shared_circuits_are_passed_over() {
+fn foreign_variables_are_passed_over_and_those_of_shared_circuits_are_no_operations() {
     let settings = Settings::default().with_variables([
         ("PATH", "/bin"),
         ("BINDU_CBX_ENABLED", "perhaps"),
         ("bindu_cb_enabled", "perhaps"),
-        ("BINDU_CB_SHARED_URL", "redis://localhost"),
-        ("BINDU_CB_SHARED_QUORUM", "many"),
+        ("BINDU_CB_SHARED_NAMESPACE", "billing"),
+        ("BINDU_CB_SHARED_QUORUM", "3"),
     ]);
     let _cb = bindu_cb::testing::isolate();
     registry().configure(settings.unwrap());
     get_circuit_breaker("shared");
     assert_eq!(registry().unmatched_variables(), Vec::<String>::new());
+
+    let bad = Settings::default().with_variables([("BINDU_CB_SHARED_QUORUM", "many")]);
+    assert_eq!(bad.unwrap_err().problems()[0].name(), "BINDU_CB_SHARED_QUORUM");
 }
 
 /// S2.
