@@ -34,7 +34,9 @@ impl Expansion<'_> {
             quote!(#p::Site::once(#op))
         };
         let derived = is_derived.then(|| quote!(.derived(::core::module_path!())));
-        let value = model.settings.iter().fold(quote!(#new #derived), |site, s| self.set(&site, s));
+        let classed = model.hooks.class.is_some().then(|| quote!(.classed()));
+        let new = quote!(#new #derived #classed);
+        let value = model.settings.iter().fold(new, |site, s| self.set(&site, s));
         quote!(static #site: #p::Site = #value;)
     }
 

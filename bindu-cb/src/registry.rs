@@ -61,7 +61,7 @@ pub fn get_circuit_breaker(name: &str) -> Arc<CircuitBreaker> {
     current().circuit(name)
 }
 
-static GLOBAL: LazyLock<Arc<Inner>> = LazyLock::new(|| Arc::new(Inner::new(true)));
+static GLOBAL: LazyLock<Arc<Inner>> = LazyLock::new(|| Inner::new(true));
 
 /// The registry that is in force on this thread.
 pub(crate) fn current() -> Arc<Inner> {
@@ -179,22 +179,29 @@ pub(crate) struct Inner {
     told_all_disabled: AtomicBool,
     #[cfg(feature = "redis")]
     sharing: std::sync::Mutex<Option<crate::shared::Sharing>>,
+    /// For who must not keep it alive.
+    this: Weak<Self>,
     #[cfg(feature = "test-util")]
     sites: std::sync::Mutex<std::collections::HashMap<usize, Arc<Core>>>,
 }
 
 impl Inner {
-    pub(crate) fn new(reads_environment: bool) -> Self {
-        Self {
+    pub(crate) fn new(reads_environment: bool) -> Arc<Self> {
+        Arc::new_cyclic(|this| Self {
             state: RwLock::default(),
             listeners: Arc::default(),
             reads_environment,
             told_all_disabled: AtomicBool::new(false),
             #[cfg(feature = "redis")]
             sharing: std::sync::Mutex::default(),
+            this: Weak::clone(this),
             #[cfg(feature = "test-util")]
             sites: std::sync::Mutex::default(),
-        }
+        })
+    }
+
+    pub(crate) fn downgrade(&self) -> Weak<Self> {
+        Weak::clone(&self.this)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -239,7 +246,7 @@ impl Inner {
         result
     }
 
-    pub(crate) fn circuit(self: &Arc<Self>, name: &str) -> Arc<CircuitBreaker> {
+    pub(crate) fn circuit(&self, name: &str) -> Arc<CircuitBreaker> {
         self.shared(name).0
     }
 
@@ -253,7 +260,7 @@ impl Inner {
 
     /// A function that is called once and listed nowhere.
     #[track_caller]
-    pub(crate) fn unlisted(self: &Arc<Self>, name: &str, options: &RetrySettings) -> Arc<Core> {
+    pub(crate) fn unlisted(&self, name: &str, options: &RetrySettings) -> Arc<Core> {
         let origin = Origin {
             preset: Preset::OfKind,
             once: false,
@@ -261,14 +268,15 @@ impl Inner {
             given: Given::of(options, Location::caller()),
             at: Location::caller(),
             derived_in: None,
+            has_classes: false,
         };
         let shared = self.shared(name);
-        let registry = Arc::downgrade(self);
+        let registry = self.downgrade();
         Arc::new(Core::new(shared, origin, registry, &self.settings()))
     }
 
     /// A guarded function, with its circuit.
-    pub(crate) fn register(self: &Arc<Self>, name: &str, origin: Origin) -> Arc<Core> {
+    pub(crate) fn register(&self, name: &str, origin: Origin) -> Arc<Core> {
         self.write(|state, notices| {
             let settings = self.ensure_settings(state, notices);
             let entry = self.entry(state, name, notices);
@@ -279,10 +287,14 @@ impl Inner {
                 state.apply_to_classes_of(name, &settings, notices);
             }
             let entry = self.entry(state, name, notices);
-            let core = Arc::new(Core::new(shared, origin, Arc::downgrade(self), &settings));
+            let core = Arc::new(Core::new(shared, origin, self.downgrade(), &settings));
             notices.extend(warnings(name, &core.adjusted()));
             entry.functions.retain(|function| function.strong_count() > 0);
             entry.functions.push(Arc::downgrade(&core));
+            #[cfg(feature = "redis")]
+            if core.has_classes() {
+                state.linked.note_classes(&core.circuit);
+            }
             core
         })
     }

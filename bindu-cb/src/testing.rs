@@ -53,7 +53,7 @@ pub(crate) fn isolated() -> Option<Arc<Inner>> {
 /// assert_eq!(bindu_cb::registry().iter().count(), 1);
 /// ```
 pub fn isolate() -> Isolated {
-    let inner = Arc::new(Inner::new(false));
+    let inner = Inner::new(false);
     ISOLATED.with(|stack| stack.borrow_mut().push(Arc::clone(&inner)));
     Isolated { inner, of_this_thread: PhantomData }
 }
@@ -126,7 +126,7 @@ impl fmt::Debug for Process {
 
 impl Default for Process {
     fn default() -> Self {
-        Self { inner: Arc::new(Inner::new(false)) }
+        Self { inner: Inner::new(false) }
     }
 }
 

@@ -63,6 +63,7 @@ impl OperationBuilder {
             given,
             at,
             derived_in: None,
+            has_classes: false,
         };
         Ok(Operation::new(registry::current().register(&name, origin)))
     }

@@ -57,6 +57,9 @@ pub(crate) struct Origin {
     pub(crate) at: &'static Location<'static>,
     /// The module of a function whose operation's name was made from its own.
     pub(crate) derived_in: Option<&'static str>,
+    /// Whether its errors have classes, whose circuits may open elsewhere first.
+    #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "nothing comes from elsewhere"))]
+    pub(crate) has_classes: bool,
 }
 
 /// The retry policy in force.
@@ -137,6 +140,11 @@ impl Core {
             Some(class) => Some(Arc::clone(class)),
             None => Some(self.registry.upgrade()?.circuit_of_class(&self.circuit, label)),
         }
+    }
+
+    #[cfg(feature = "redis")]
+    pub(crate) fn has_classes(&self) -> bool {
+        self.origin.has_classes
     }
 
     pub(crate) fn policy(&self) -> Arc<Policy> {

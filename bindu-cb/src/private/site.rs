@@ -24,6 +24,7 @@ pub struct Site {
     preset: Preset,
     once: bool,
     derived_in: Option<&'static str>,
+    has_classes: bool,
     given: Overrides,
     at: &'static Location<'static>,
     core: OnceLock<Arc<Core>>,
@@ -38,6 +39,7 @@ impl Site {
             preset,
             once: false,
             derived_in: None,
+            has_classes: false,
             given: Overrides::NONE,
             at: Location::caller(),
             core: OnceLock::new(),
@@ -56,6 +58,13 @@ impl Site {
     #[must_use]
     pub const fn derived(mut self, module: &'static str) -> Self {
         self.derived_in = Some(module);
+        self
+    }
+
+    /// The function's errors have classes.
+    #[must_use]
+    pub const fn classed(mut self) -> Self {
+        self.has_classes = true;
         self
     }
 
@@ -114,6 +123,7 @@ impl Site {
             given: Given::all(&self.given, self.at),
             at: self.at,
             derived_in: self.derived_in,
+            has_classes: self.has_classes,
         }
     }
 }

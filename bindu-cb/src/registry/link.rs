@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Inner;
 use crate::breaker::CircuitBreaker;
+use crate::name::Name;
 
 /// Hears of every circuit of a registry, but for those of keys, which are this process's own.
 pub(crate) trait Link: Send + Sync + fmt::Debug {
@@ -15,6 +16,10 @@ pub(crate) trait Link: Send + Sync + fmt::Debug {
     /// handed out there. Another thread may find it and use it a moment earlier, so ask the circuit
     /// how it stands. It must not panic, and should be quick: a first call waits for it.
     fn made(&self, circuit: &Arc<CircuitBreaker>);
+
+    /// A function whose errors have classes has been registered for this circuit: from now on
+    /// [`make_class`](Inner::make_class) makes circuits of its classes. As `made`, and after that.
+    fn has_classes(&self, operation: &Arc<CircuitBreaker>);
 }
 
 /// The link, and those that it has not been told of.
@@ -22,12 +27,15 @@ pub(crate) trait Link: Send + Sync + fmt::Debug {
 pub(super) struct Linked {
     link: Option<Arc<dyn Link>>,
     untold: Vec<Arc<CircuitBreaker>>,
+    /// Those of functions whose errors have classes.
+    untold_classes: Vec<Arc<CircuitBreaker>>,
 }
 
 /// Circuits that are to be told of when the lock is free.
 pub(super) struct Untold {
     link: Arc<dyn Link>,
     circuits: Vec<Arc<CircuitBreaker>>,
+    with_classes: Vec<Arc<CircuitBreaker>>,
 }
 
 impl Linked {
@@ -37,12 +45,19 @@ impl Linked {
         }
     }
 
+    pub(super) fn note_classes(&mut self, operation: &Arc<CircuitBreaker>) {
+        if self.link.is_some() {
+            self.untold_classes.push(Arc::clone(operation));
+        }
+    }
+
     pub(super) fn take_untold(&mut self) -> Option<Untold> {
-        if self.untold.is_empty() {
+        if self.untold.is_empty() && self.untold_classes.is_empty() {
             return None;
         }
-        let link = self.link.clone()?;
-        Some(Untold { link, circuits: std::mem::take(&mut self.untold) })
+        let (circuits, with_classes) =
+            (std::mem::take(&mut self.untold), std::mem::take(&mut self.untold_classes));
+        Some(Untold { link: self.link.clone()?, circuits, with_classes })
     }
 
     /// Returns the link before this one.
@@ -66,6 +81,9 @@ impl Untold {
         for circuit in &self.circuits {
             self.link.made(circuit);
         }
+        for operation in &self.with_classes {
+            self.link.has_classes(operation);
+        }
     }
 }
 
@@ -79,6 +97,16 @@ impl Inner {
         });
         // Not under the lock: what goes with it is not ours.
         drop(before);
+    }
+
+    /// The circuit of a class that another process has told of, if `name` is such a one: of an
+    /// operation that is here, with a function whose errors have classes. Where there is one too
+    /// many of them already it is left to be.
+    pub(crate) fn make_class(&self, name: &str) {
+        let class = self.read().class_to_make(name);
+        if let Some((operation, label)) = class {
+            self.circuit_of_class(&operation, Name::intern(label).as_str());
+        }
     }
 
     /// No circuit is told to this link any more, but for one that is being made at this moment.
@@ -121,10 +149,15 @@ mod tests {
             registry.configure(crate::Settings::default());
             self.told.lock().unwrap().push(circuit.name());
         }
+
+        fn has_classes(&self, operation: &Arc<CircuitBreaker>) {
+            let registry = self.registry.upgrade().unwrap();
+            registry.make_class(&format!("{}/from afar", operation.name()));
+        }
     }
 
     fn registry() -> Arc<Inner> {
-        Arc::new(Inner::new(false))
+        Inner::new(false)
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::sync::{Arc, Weak};
 #[cfg(feature = "redis")]
 use super::link::Linked;
 use crate::breaker::CircuitBreaker;
+#[cfg(feature = "redis")]
+use crate::breaker::OTHER_CLASS;
 use crate::error::SettingProblem;
 use crate::keyed::Keys;
 use crate::operation::{Core, Origin};
@@ -92,6 +94,26 @@ impl State {
         }
     }
 
+    /// The operation and the label of a class of errors, if this is the name of one that there is
+    /// no circuit of and that there may be one of.
+    #[cfg(feature = "redis")]
+    pub(super) fn class_to_make<'n>(
+        &self,
+        name: &'n str,
+    ) -> Option<(Arc<CircuitBreaker>, &'n str)> {
+        if self.entries.contains_key(name) {
+            return None;
+        }
+        // From the end: names of operations and labels may both have a `/`.
+        let (entry, label) = name.rmatch_indices('/').find_map(|(at, _)| {
+            let (op, label) = (name.get(..at)?, name.get(at + 1..)?);
+            let entry = self.entries.get(op).filter(|entry| entry.has_classes())?;
+            (!label.is_empty()).then_some((entry, label))
+        })?;
+        let fits = label == OTHER_CLASS || !entry.circuit.has_most_classes();
+        fits.then(|| (Arc::clone(&entry.circuit), label))
+    }
+
     /// Whether this operation and another one read the same variables.
     pub(super) fn shared_variables(
         &self,
@@ -125,6 +147,11 @@ fn shared_scope(a: Subject<'_>, b: Subject<'_>) -> Option<String> {
 }
 
 impl Entry {
+    #[cfg(feature = "redis")]
+    fn has_classes(&self) -> bool {
+        self.functions.iter().filter_map(Weak::upgrade).any(|function| function.has_classes())
+    }
+
     /// Takes in what a function's attribute gives the circuit. True if that is anything new.
     pub(super) fn merge(&mut self, given: &[Given], notices: &mut Vec<Notice>) -> bool {
         let before = self.given.len();

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -17,6 +17,7 @@ use super::protocol::Phase;
 use super::replica::{Change, GRACE, News};
 use crate::breaker::{CircuitBreaker, Force, RemoteOpening, Wanted};
 use crate::event::{Event, Listener};
+use crate::registry::Inner as Registry;
 use crate::registry::link::Link;
 
 /// What is known of operations without a circuit here, at most: names are the fleet's, and many.
@@ -62,6 +63,8 @@ pub(crate) struct Hub {
     inbox: Mutex<Inbox>,
     arrived: Notify,
     stopped: AtomicBool,
+    /// Whose circuits these are.
+    registry: Weak<Registry>,
     pub(super) status: Status,
 }
 
@@ -73,6 +76,10 @@ pub(super) struct Status {
 }
 
 impl Hub {
+    pub(super) fn new(registry: Weak<Registry>) -> Self {
+        Self { registry, ..Self::default() }
+    }
+
     fn inbox(&self) -> MutexGuard<'_, Inbox> {
         // Nothing of a user's runs under the lock, so a poisoned one is as good as new.
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
@@ -109,6 +116,26 @@ impl Hub {
     /// The operations that something is remembered of.
     pub(super) fn known(&self) -> Vec<Arc<str>> {
         self.inbox().remembered.keys().cloned().collect()
+    }
+
+    /// Another process has told of an operation without a circuit here, or it was told of before
+    /// its function was: if it is a class of errors of one that is here, calls of that are to ask
+    /// it from now on. Runs what makes circuits, so without the lock.
+    pub(super) fn make_class(&self, name: &str) {
+        if let Some(registry) = self.registry.upgrade() {
+            registry.make_class(name);
+        }
+    }
+
+    fn not_closed_under(&self, operation: &str) -> Vec<Arc<str>> {
+        let is_under =
+            |name: &str| name.strip_prefix(operation).is_some_and(|label| label.starts_with('/'));
+        let inbox = self.inbox();
+        let known = inbox
+            .remembered
+            .iter()
+            .filter(|(name, known)| known.news.phase != Phase::Closed && is_under(name));
+        known.map(|(name, _)| Arc::clone(name)).collect()
     }
 
     pub(super) fn forget(&self, operation: &str) {
@@ -167,6 +194,12 @@ impl Link for Side {
             begin_as(circuit, &remembered.at_last());
         }
         self.0.leave(Note::Made(Arc::clone(circuit)));
+    }
+
+    fn has_classes(&self, operation: &Arc<CircuitBreaker>) {
+        for name in self.0.not_closed_under(operation.name()) {
+            self.0.make_class(&name);
+        }
     }
 }
 

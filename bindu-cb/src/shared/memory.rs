@@ -11,6 +11,8 @@ use tokio::time::{Instant, sleep};
 use super::codec::{Changes, Cursor, Found, Mark, Message, Reply};
 use super::millis;
 use super::news::NewsSender;
+#[cfg(feature = "test-util")]
+use super::protocol::{Action, By, Phase, Stamp};
 use super::protocol::{Command, Millis, Record, apply};
 use super::replica::News;
 use super::server::{Connector, Server, ServerError};
@@ -107,6 +109,17 @@ impl MemoryServer {
         self.0.store().ahead += ahead;
     }
 
+    /// Sets a circuit by hand, as an operator does.
+    #[cfg(feature = "test-util")]
+    pub fn set_by_hand(&self, op: &str, phase: Phase) {
+        let mut store = self.0.store();
+        let now = self.0.now(&store);
+        let by = By { who: "test".to_owned(), why: String::new() };
+        let action = Action::Manual { phase, by };
+        let command = Command { seen: Stamp::NONE, deadline: 0, keep: 0, action };
+        store.execute(&Arc::from(op), &command, now);
+    }
+
     /// Commands that it has been sent.
     pub fn commands(&self) -> u64 {
         self.0.store().commands
@@ -152,6 +165,20 @@ impl Inner {
 }
 
 impl Store {
+    fn execute(&mut self, op: &Arc<str>, command: &Command, now: Millis) -> Reply {
+        let before = self.live(op, now);
+        let (after, answer) = apply(before.clone(), now, command);
+        let mut mark = None;
+        if let Some(record) = &after
+            && after != before
+        {
+            mark = Some(self.changed(op, record, now));
+            self.records.insert(Arc::clone(op), record.clone());
+        }
+        let message = after.as_ref().map(|record| message(op, record, now, mark));
+        Reply { now, answer, message }
+    }
+
     fn mark(&self) -> Mark {
         Mark { time: self.history, number: self.changes }
     }
@@ -199,20 +226,7 @@ impl Connector for MemoryServer {
 
 impl Server for MemoryConnection {
     async fn execute(&self, op: Arc<str>, command: Command) -> Result<Reply, ServerError> {
-        let execute = |store: &mut Store, now| {
-            let before = store.live(&op, now);
-            let (after, answer) = apply(before.clone(), now, &command);
-            let mut mark = None;
-            if let Some(record) = &after
-                && after != before
-            {
-                mark = Some(store.changed(&op, record, now));
-                store.records.insert(Arc::clone(&op), record.clone());
-            }
-            let message = after.as_ref().map(|record| message(&op, record, now, mark));
-            Reply { now, answer, message }
-        };
-        self.0.command(execute).await
+        self.0.command(|store, now| store.execute(&op, &command, now)).await
     }
 
     async fn read(&self, ops: Vec<Arc<str>>) -> Result<(Millis, Vec<Found>), ServerError> {

@@ -51,7 +51,7 @@ impl Sharing {
         connector: C,
         quorum: u32,
     ) -> (Self, impl Future<Output = ()> + Send + use<C>) {
-        let side = Arc::new(Side(Arc::<Hub>::default()));
+        let side = Arc::new(Side(Arc::new(Hub::new(registry.downgrade()))));
         let me = format!("{}-{:08x}", std::process::id(), random::bits() >> 32);
         let supervisor = Supervisor::new(connector, Arc::clone(&side.0), me, quorum);
         // First the ear: a change between the two would be missed, one that is heard of a circuit

@@ -265,7 +265,10 @@ impl<C: Connector> Supervisor<C> {
         let now = self.now();
         let Some(member) = self.members.get_mut(operation) else {
             match news {
-                Some(news) if news.phase != Phase::Closed => self.hub.remember(operation, news),
+                Some(news) if news.phase != Phase::Closed => {
+                    self.hub.remember(operation, news);
+                    self.hub.make_class(operation);
+                }
                 _ => self.hub.forget(operation),
             }
             return;
