@@ -1,6 +1,7 @@
 //! What the fleet does as one.
 
 use bindu_cb::__shared::MemoryServer;
+use bindu_cb::__shared::protocol::Phase;
 use bindu_cb::CircuitState::{Closed, Open};
 use tokio::time::sleep;
 
@@ -206,6 +207,31 @@ async fn what_is_lost_before_it_was_ever_looked_for_is_restored() {
         late.call(&service).await.unwrap();
         settle().await;
         assert_eq!(late.state(), Open);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_was_pushed_is_not_read_by_who_has_no_circuit_of_it() {
+    local(async {
+        let server = MemoryServer::new();
+        let _idle: Vec<_> = (0..10).map(|_| Replica::start(&server, 1)).collect();
+        sleep(secs(2)).await;
+        let commands_of_five_seconds = async || {
+            let before = server.commands();
+            sleep(secs(5)).await;
+            server.commands() - before
+        };
+        let at_rest = commands_of_five_seconds().await;
+        for phase in [Phase::ForcedOpen, Phase::Closed, Phase::ForcedOpen] {
+            server.set_by_hand("nobody's", phase);
+            assert_eq!(commands_of_five_seconds().await, at_rest, "{phase:?}");
+        }
+        // Whoever was not told reads it.
+        server.set_silent(true);
+        server.set_by_hand("nobody's", Phase::Closed);
+        server.set_silent(false);
+        assert_eq!(commands_of_five_seconds().await, at_rest + 10);
     })
     .await;
 }

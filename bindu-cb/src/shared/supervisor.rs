@@ -100,6 +100,9 @@ pub(crate) struct Supervisor<C: Connector> {
     cursor: Option<Cursor>,
     /// The last change that has been told of.
     heard: Option<Mark>,
+    /// Of operations without a circuit here: the changes that have been told of since the last look
+    /// at the index, which is to ask for none of them.
+    heard_of_others: HashMap<Arc<str>, Mark>,
     /// The server's clock, less one's own.
     ahead: i128,
     report: Report,
@@ -121,6 +124,7 @@ impl<C: Connector> Supervisor<C> {
             tasks: JoinSet::new(),
             cursor: None,
             heard: None,
+            heard_of_others: HashMap::new(),
             ahead: 0,
         }
     }
@@ -255,6 +259,8 @@ impl<C: Connector> Supervisor<C> {
             self.heard = self.heard.max(Some(mark));
             if let Some(member) = self.members.get_mut(&operation) {
                 member.mark = Some(mark);
+            } else {
+                self.heard_of_others.insert(Arc::clone(&operation), mark);
             }
         }
         self.learn(&operation, Some(&message.news), source);
@@ -421,6 +427,8 @@ impl<C: Connector> Supervisor<C> {
                 for (operation, mark) in ops {
                     self.has_changed(&operation, mark);
                 }
+                // No later look tells of these.
+                self.heard_of_others.retain(|_, mark| *mark > cursor.mark);
             }
             Changes::Start { cursor } | Changes::Behind { cursor } => {
                 self.cursor = Some(cursor);
@@ -464,11 +472,11 @@ impl<C: Connector> Supervisor<C> {
     /// Unless the change itself has been heard of, the record is to be read.
     fn has_changed(&mut self, operation: &str, mark: Mark) {
         let Link::Up(up) = &mut self.link else { return };
-        let is_known = self
-            .members
-            .get(operation)
-            .is_some_and(|member| member.mark.is_some_and(|m| m >= mark));
-        if !is_known {
+        let heard = match self.members.get(operation) {
+            Some(member) => member.mark,
+            None => self.heard_of_others.get(operation).copied(),
+        };
+        if heard < Some(mark) {
             up.unread.insert(operation.into());
         }
     }
@@ -479,6 +487,7 @@ impl<C: Connector> Supervisor<C> {
         for member in self.members.values_mut() {
             member.mark = None;
         }
+        self.heard_of_others.clear();
         if let Link::Up(up) = &mut self.link {
             up.unread.extend(self.members.keys().cloned());
             // What has become of them may have been said while nobody listened.
