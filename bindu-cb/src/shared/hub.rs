@@ -85,9 +85,17 @@ impl Hub {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn leave(&self, note: Note) {
-        self.inbox().notes.push_back(note);
-        self.arrived.notify_one();
+    /// False once it is stopped: nobody takes a note any more.
+    fn leave(&self, note: Note) -> bool {
+        let mut inbox = self.inbox();
+        // Under the lock: what was left before the end is found by who takes the notes after it.
+        let is_stopped = self.is_stopped();
+        if !is_stopped {
+            inbox.notes.push_back(note);
+            drop(inbox);
+            self.arrived.notify_one();
+        }
+        !is_stopped
     }
 
     /// Resolves when there is something to take, or the end has come.
@@ -193,7 +201,10 @@ impl Link for Side {
         if let Some(remembered) = self.0.remembered(circuit.name()) {
             begin_as(circuit, &remembered.at_last());
         }
-        self.0.leave(Note::Made(Arc::clone(circuit)));
+        if !self.0.leave(Note::Made(Arc::clone(circuit))) {
+            let wanted: Arc<dyn Wanted> = Arc::<Hub>::clone(&self.0);
+            circuit.unlead(&wanted);
+        }
     }
 
     fn has_classes(&self, operation: &Arc<CircuitBreaker>) {

@@ -7,8 +7,10 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -129,8 +131,24 @@ impl<C: Connector> Supervisor<C> {
         }
     }
 
-    /// Until the hub is stopped.
-    pub(crate) async fn run(mut self) {
+    /// Until the hub is stopped. A panic, which is a bug or that of whoever listens to the log, ends
+    /// it, too: see the drop.
+    pub(crate) async fn run(self) {
+        let mut living = pin!(self.live());
+        let ended = poll_fn(|cx| {
+            // Nothing that it may have left half done is looked at again.
+            let poll = AssertUnwindSafe(|| living.as_mut().poll(cx));
+            catch_unwind(poll).map_or(Poll::Ready(false), |poll| poll.map(|()| true))
+        });
+        if !ended.await {
+            tracing::error!(
+                "shared circuits: the supervisor has panicked; circuits are this process's own \
+                 until they are shared anew"
+            );
+        }
+    }
+
+    async fn live(mut self) {
         let (pushes, mut queue) = news(PUSHES);
         while !self.hub.is_stopped() {
             self.keep_time(&pushes);
@@ -146,8 +164,6 @@ impl<C: Connector> Supervisor<C> {
                 Happened::Time => {}
             }
         }
-        let wanted: Arc<dyn Wanted> = self.hub;
-        self.members.values().for_each(|member| member.leave(&wanted));
     }
 
     /// Cancel safe, as all that it waits for is.
@@ -546,6 +562,17 @@ impl<C: Connector> Supervisor<C> {
 
     fn set_clock(&mut self, server: Millis) {
         self.ahead = i128::from(server) - i128::from(self.now());
+    }
+}
+
+/// However it ends: circuits that nobody feeds any more must not be led, nor say that they are.
+impl<C: Connector> Drop for Supervisor<C> {
+    fn drop(&mut self) {
+        self.hub.stop();
+        // Relaxed: a figure for whoever looks.
+        self.hub.status.connected.store(false, Ordering::Relaxed);
+        let wanted: Arc<dyn Wanted> = Arc::<Hub>::clone(&self.hub);
+        self.members.values().for_each(|member| member.leave(&wanted));
     }
 }
 

@@ -3,8 +3,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use tokio::time::sleep;
 
 use super::*;
+use crate::registry::link::Link as _;
 use crate::shared::MemoryServer;
 use crate::shared::codec::Cursor;
+use crate::shared::hub::Side;
 
 /// A server whose client has a bug: it panics.
 #[derive(Clone)]
@@ -14,12 +16,22 @@ struct Fragile {
     connects: Arc<AtomicU32>,
     /// Of the next look at what has changed.
     look: Arc<AtomicBool>,
+    /// Where the supervisor itself asks it, and not a task.
+    clone: Arc<AtomicBool>,
 }
 
-#[derive(Clone)]
 struct FragileConnection {
     inner: <MemoryServer as Connector>::Server,
     look: Arc<AtomicBool>,
+    clone: Arc<AtomicBool>,
+}
+
+impl Clone for FragileConnection {
+    fn clone(&self) -> Self {
+        assert!(!self.clone.load(Ordering::Relaxed), "a bug");
+        let (look, clone) = (Arc::clone(&self.look), Arc::clone(&self.clone));
+        Self { inner: self.inner.clone(), look, clone }
+    }
 }
 
 impl Connector for Fragile {
@@ -30,7 +42,8 @@ impl Connector for Fragile {
         self.connects.store(left.saturating_sub(1), Ordering::Relaxed);
         assert_eq!(left, 0, "a bug");
         let inner = self.server.connect(pushes).await?;
-        Ok(FragileConnection { inner, look: Arc::clone(&self.look) })
+        let (look, clone) = (Arc::clone(&self.look), Arc::clone(&self.clone));
+        Ok(FragileConnection { inner, look, clone })
     }
 }
 
@@ -59,6 +72,7 @@ async fn a_client_that_panics_is_a_lost_connection() {
         server: MemoryServer::new(),
         connects: Arc::new(AtomicU32::new(2)),
         look: Arc::default(),
+        clone: Arc::default(),
     };
     let hub = Arc::<Hub>::default();
     let supervisor = Supervisor::new(fragile.clone(), Arc::clone(&hub), "me".to_owned(), 1);
@@ -74,4 +88,35 @@ async fn a_client_that_panics_is_a_lost_connection() {
     assert!(is_connected() && fragile.server.commands() > before + 3, "it looks again");
     hub.stop();
     running.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_supervisor_that_panics_lets_everything_go() {
+    let fragile = Fragile {
+        server: MemoryServer::new(),
+        connects: Arc::default(),
+        look: Arc::default(),
+        clone: Arc::default(),
+    };
+    let hub = Arc::<Hub>::default();
+    let supervisor = Supervisor::new(fragile.clone(), Arc::clone(&hub), "me".to_owned(), 1);
+    let running = tokio::spawn(supervisor.run());
+    let (side, wanted) = (Side(Arc::clone(&hub)), Arc::<Hub>::clone(&hub) as Arc<dyn Wanted>);
+    let (before, after) = (circuit("before"), circuit("after"));
+    side.made(&before);
+    sleep(Duration::from_secs(1)).await;
+    assert!(hub.status.connected.load(Ordering::Relaxed));
+
+    fragile.clone.store(true, Ordering::Relaxed);
+    sleep(Duration::from_secs(1)).await;
+    running.await.unwrap();
+    assert!(hub.is_stopped() && !hub.status.connected.load(Ordering::Relaxed));
+    assert!(!before.unlead(&wanted), "it is led by nobody");
+    side.made(&after);
+    hub.wanted("before");
+    assert!(!after.unlead(&wanted) && hub.take().is_empty(), "nothing is left for nobody");
+}
+
+fn circuit(name: &'static str) -> Arc<CircuitBreaker> {
+    Arc::new(CircuitBreaker::new(name, crate::CircuitBreakerSettings::default()))
 }
