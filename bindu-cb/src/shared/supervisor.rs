@@ -573,6 +573,12 @@ impl<C: Connector> Drop for Supervisor<C> {
         self.hub.status.connected.store(false, Ordering::Relaxed);
         let wanted: Arc<dyn Wanted> = Arc::<Hub>::clone(&self.hub);
         self.members.values().for_each(|member| member.leave(&wanted));
+        // Those that were made last: a note holds its circuit, that the hub, and that the note.
+        for note in self.hub.take() {
+            if let Note::Made(circuit) = note {
+                circuit.unlead(&wanted);
+            }
+        }
     }
 }
 

@@ -117,6 +117,19 @@ async fn a_supervisor_that_panics_lets_everything_go() {
     assert!(!after.unlead(&wanted) && hub.take().is_empty(), "nothing is left for nobody");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_circuit_that_is_made_at_the_end_is_let_go() {
+    let hub = Arc::<Hub>::default();
+    let supervisor = Supervisor::new(MemoryServer::new(), Arc::clone(&hub), "me".to_owned(), 1);
+    let side = Side(Arc::clone(&hub));
+    let made = circuit("made last");
+    side.made(&made);
+    hub.stop();
+    supervisor.run().await;
+    drop(side);
+    assert_eq!((Arc::strong_count(&hub), Arc::strong_count(&made)), (1, 1));
+}
+
 fn circuit(name: &'static str) -> Arc<CircuitBreaker> {
     Arc::new(CircuitBreaker::new(name, crate::CircuitBreakerSettings::default()))
 }
