@@ -1,6 +1,6 @@
 //! Sharing the circuits of a registry with those of other processes.
 
-use std::sync::PoisonError;
+use std::sync::{MutexGuard, PoisonError};
 
 use super::{Inner, Registry, current};
 use crate::error::SettingsError;
@@ -29,9 +29,13 @@ impl Registry {
     /// ```
     pub fn share(&self, settings: SharedSettings) -> Result<(), SettingsError> {
         let registry = current();
-        let sharing = Sharing::start(&registry, settings)?;
+        settings.validate()?;
         registry.heed_environment();
-        registry.share(Some(sharing));
+        let mut sharing = registry.sharing();
+        let started = Sharing::start(&registry, settings)?;
+        let before = sharing.replace(started);
+        drop(sharing);
+        registry.end(before);
         Ok(())
     }
 
@@ -40,7 +44,8 @@ impl Registry {
     pub fn unshare(&self) {
         let registry = current();
         registry.heed_environment();
-        registry.share(None);
+        let before = registry.sharing().take();
+        registry.end(before);
     }
 
     /// How the sharing stands; `None` if circuits are not shared.
@@ -66,18 +71,24 @@ impl Inner {
         self.listeners.add(listener)
     }
 
-    pub(crate) fn share(&self, sharing: Option<Sharing>) {
-        let before = {
-            let mut current = self.sharing.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::replace(&mut *current, sharing)
-        };
+    /// To be held from a start until what is started is kept: of two that come at once the one that
+    /// is kept must be the one that is linked.
+    ///
+    /// Nothing of a user's may run under it, which could come here again. Nothing does at a start: it
+    /// logs nothing, and who is linked is told of the circuits while it has nothing to open them for.
+    fn sharing(&self) -> MutexGuard<'_, Option<Sharing>> {
+        self.sharing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Without that lock.
+    fn end(&self, before: Option<Sharing>) {
         if let Some(before) = before {
             before.end(self);
         }
     }
 
     /// What the environment says is not for later: the first guarded call would put it in the place
-    /// of what code has said meanwhile.
+    /// of what code has said meanwhile. May log what cannot be used of it.
     fn heed_environment(&self) {
         self.write(|state, notices| {
             self.ensure_settings(state, notices);
@@ -87,14 +98,26 @@ impl Inner {
 
     /// As the settings say. Logs what stands against it.
     pub(super) fn share_as(&self, settings: Option<SharedSettings>) {
+        let mut sharing = self.sharing();
+        if self.read().shared != settings {
+            // They have changed once more, and who has changed them comes here, too.
+            return;
+        }
         match settings.map(|settings| Sharing::start(self, settings)).transpose() {
-            Ok(sharing) => self.share(sharing),
-            Err(error) => tracing::error!(%error, "circuits are not shared"),
+            Ok(started) => {
+                let before = std::mem::replace(&mut *sharing, started);
+                drop(sharing);
+                self.end(before);
+            }
+            Err(error) => {
+                drop(sharing);
+                tracing::error!(%error, "circuits are not shared");
+            }
         }
     }
 
     pub(crate) fn shared_snapshot(&self) -> Option<SharedSnapshot> {
-        let sharing = self.sharing.lock().unwrap_or_else(PoisonError::into_inner);
+        let sharing = self.sharing();
         let sharing = sharing.as_ref()?;
         Some(SharedSnapshot {
             settings: sharing.settings.clone(),
@@ -110,8 +133,68 @@ impl Inner {
         server: &crate::shared::MemoryServer,
         quorum: u32,
     ) -> impl Future<Output = ()> + Send + use<> {
-        let (sharing, supervisor) = Sharing::with(self, server.clone(), quorum);
-        self.share(Some(sharing));
+        let mut sharing = self.sharing();
+        let (started, supervisor) = Sharing::with(self, server.clone(), quorum);
+        let before = sharing.replace(started);
+        drop(sharing);
+        self.end(before);
         supervisor
+    }
+}
+
+#[cfg(all(test, feature = "test-util", not(loom)))]
+mod tests {
+    use std::sync::Barrier;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+    use crate::event::Event;
+    use crate::shared::MemoryServer;
+
+    #[test]
+    fn of_all_that_share_at_once_the_one_that_is_kept_is_the_one_that_is_linked() {
+        const THREADS: usize = 4;
+        let (registry, turn) = (Inner::new(false), Barrier::new(THREADS));
+        registry.circuit("share:one");
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let (server, others) = (MemoryServer::new(), AtomicU32::new(0));
+        std::thread::scope(|scope| {
+            for number in 0..THREADS {
+                let (registry, turn, others) = (&registry, &turn, &others);
+                let (server, runtime) = (&server, &runtime);
+                scope.spawn(move || {
+                    let _entered = runtime.enter();
+                    for _ in 0..2_000 {
+                        turn.wait();
+                        let supervisor = registry.share_through(server, 1);
+                        turn.wait();
+                        let kept = (number == 0).then(|| registry.sharing().take().unwrap());
+                        // Not asserted here: the others would wait for ever.
+                        if kept.is_some_and(|kept| !kept.end(registry)) {
+                            others.fetch_add(1, Ordering::Relaxed);
+                        }
+                        drop(supervisor);
+                    }
+                });
+            }
+        });
+        assert_eq!(others.into_inner(), 0, "another one is linked");
+    }
+
+    #[test]
+    fn a_listener_may_share() {
+        let registry = Inner::new(false);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let _entered = runtime.enter();
+        let server = MemoryServer::new();
+        drop(registry.share_through(&server, 1));
+        let (weak, again) = (registry.downgrade(), server.clone());
+        let _subscription = registry.listen(move |_: &Event| {
+            let registry = weak.upgrade().unwrap();
+            drop(registry.share_through(&again, 1));
+            assert!(registry.shared_snapshot().is_some());
+        });
+        registry.circuit("share:listened").force_open();
+        assert!(registry.shared_snapshot().is_some());
     }
 }

@@ -61,9 +61,10 @@ impl Sharing {
         (Self { side, subscription, settings: None }, supervisor.run())
     }
 
-    pub(crate) fn end(self, registry: &Inner) {
+    /// False if another one is linked by now.
+    pub(crate) fn end(self, registry: &Inner) -> bool {
         let link: Arc<dyn Link> = Arc::<Side>::clone(&self.side);
-        registry.unlink(&link);
+        registry.unlink(&link)
     }
 
     pub(crate) fn is_connected(&self) -> bool {
