@@ -380,6 +380,8 @@ impl Inner {
             let (settings, problems) =
                 Settings::default().with_usable_variables(std::env::vars_os());
             notices.extend(problems.into_iter().map(Notice::Unusable));
+            #[cfg(not(feature = "redis"))]
+            notices.extend(settings.warning().map(Notice::Warning));
             Arc::new(settings)
         });
         Arc::clone(settings)
@@ -395,6 +397,8 @@ impl Inner {
     fn configure(&self, mut settings: Settings) {
         self.write(|state, notices| {
             notices.extend(settings.problems().into_iter().map(Notice::Unusable));
+            #[cfg(not(feature = "redis"))]
+            notices.extend(settings.warning().map(Notice::Warning));
             if let Some(before) = &state.settings {
                 settings.switches = before.switches.clone();
             }
@@ -490,5 +494,31 @@ impl Inner {
              Turn it on with BINDU_CB_ENABLED=true, `enabled = true` on the attribute, \
              or Settings::all().enabled(true)"
         );
+    }
+}
+
+#[cfg(all(test, not(feature = "redis"), not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_to_share_through_is_not_passed_over_in_silence() {
+        let told = |variables: &[(&str, &str)]| {
+            let registry = Inner::new(false);
+            let settings = Settings::default().with_variables(variables.iter().copied());
+            registry.configure(settings.unwrap());
+            registry.read().told.iter().cloned().collect::<Vec<_>>()
+        };
+        let told_of_url = told(&[("BINDU_CB_SHARED_URL", "redis://user:secret@h")]);
+        let text =
+            "BINDU_CB_SHARED_URL needs the feature `redis` of bindu-cb: circuits are not shared";
+        assert_eq!(told_of_url, [text]);
+        for nothing in [("BINDU_CB_SHARED_URL", " "), ("BINDU_CB_SHARED_QUORUM", "2")] {
+            assert!(told(&[nothing]).is_empty());
+        }
+        let variables = [("BINDU_CB_SHARED_URL", "redis://h")];
+        let shared = Settings::default().with_variables(variables).unwrap();
+        let anew = shared.with_variables([("BINDU_CB_ENABLED", "true")]).unwrap();
+        assert_eq!(anew.warning(), None, "in place of the variables before");
     }
 }

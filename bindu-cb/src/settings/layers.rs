@@ -35,6 +35,9 @@ pub struct Settings {
     /// What the variables say of sharing.
     #[cfg(feature = "redis")]
     pub(crate) shared: Option<SharedSettings>,
+    /// The variables say something of sharing, which this build cannot.
+    #[cfg(not(feature = "redis"))]
+    pub(crate) shares_in_vain: bool,
 }
 
 /// What a test forces, stronger than everything. Kept when other settings are installed.
@@ -51,6 +54,10 @@ pub(crate) enum Level<'a> {
     Kind(&'a str),
     Operation(&'a str),
 }
+
+/// That which turns sharing on.
+#[cfg(not(feature = "redis"))]
+const SHARED_URL: &str = "BINDU_CB_SHARED_URL";
 
 impl Settings {
     /// The environment alone: every variable whose name begins with `BINDU_CB_`.
@@ -110,7 +117,17 @@ impl Settings {
         let variables: Vec<_> = variables.into_iter().collect();
         #[cfg(feature = "redis")]
         let shared = SharedSettings::from_variables(variables.iter().cloned());
+        #[cfg(not(feature = "redis"))]
+        let mut shares = false;
+        #[cfg(not(feature = "redis"))]
+        let variables = variables.into_iter().inspect(|(name, value)| {
+            shares |= name == SHARED_URL && !value.to_string_lossy().trim().is_empty();
+        });
         let (env, problems) = Env::parse(variables);
+        #[cfg(not(feature = "redis"))]
+        {
+            self.shares_in_vain = shares;
+        }
         self.env = env;
         #[cfg(feature = "redis")]
         let problems = match shared {
@@ -122,6 +139,14 @@ impl Settings {
             Err(error) => [problems, error.problems().to_vec()].concat(),
         };
         (self, problems)
+    }
+
+    /// What is to be logged where these settings come into force: nothing is wrong with them.
+    #[cfg(not(feature = "redis"))]
+    pub(crate) fn warning(&self) -> Option<String> {
+        self.shares_in_vain.then(|| {
+            format!("{SHARED_URL} needs the feature `redis` of bindu-cb: circuits are not shared")
+        })
     }
 
     /// The level of all operations.
