@@ -844,7 +844,7 @@ fn the_first_guarded_call_does_not_undo_what_code_has_shared() {
     // Nobody listens there.
     let variables = [("BINDU_CB_SHARED_URL", "redis://127.0.0.1:1/1")];
     alone("the_first_guarded_call_does_not_undo_what_code_has_shared", &variables, || {
-        let shared = || registry().shared().and_then(|shared| shared.settings);
+        let shared = || registry().shared().map(|shared| shared.settings);
         let settings = SharedSettings::new("redis://127.0.0.1:1/2");
         registry().share(settings.clone()).unwrap();
         let _first = Operation::builder("storage:save").build().unwrap();

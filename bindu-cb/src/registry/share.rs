@@ -59,7 +59,7 @@ impl Registry {
 #[non_exhaustive]
 pub struct SharedSnapshot {
     /// Through which server; printed without user and password.
-    pub settings: Option<SharedSettings>,
+    pub settings: SharedSettings,
     /// Whether the server has answered the last time that it was asked, which is twice a second.
     pub connected: bool,
     /// Commands and connections that have failed.
@@ -133,8 +133,10 @@ impl Inner {
         server: &crate::shared::MemoryServer,
         quorum: u32,
     ) -> impl Future<Output = ()> + Send + use<> {
+        // The URL is nobody's.
+        let settings = SharedSettings::new("redis://memory").quorum(quorum);
         let mut sharing = self.sharing();
-        let (started, supervisor) = Sharing::with(self, server.clone(), quorum);
+        let (started, supervisor) = Sharing::with(self, server.clone(), settings);
         let before = sharing.replace(started);
         drop(sharing);
         self.end(before);

@@ -20,7 +20,7 @@ use crate::registry::link::Link;
 pub(crate) struct Sharing {
     side: Arc<Side>,
     subscription: Subscription,
-    pub(crate) settings: Option<SharedSettings>,
+    pub(crate) settings: SharedSettings,
 }
 
 impl Sharing {
@@ -34,8 +34,7 @@ impl Sharing {
             address.map(|address| RedisConnector::new(address, settings.namespace.clone()));
         // Valid settings have an address.
         let connector = connector.ok_or_else(|| no_thread("the URL has no address"))?;
-        let (mut sharing, supervisor) = Self::with(registry, connector, settings.quorum);
-        sharing.settings = Some(settings);
+        let (sharing, supervisor) = Self::with(registry, connector, settings);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| no_thread(&error.to_string()))?;
         std::thread::Builder::new()
@@ -49,16 +48,16 @@ impl Sharing {
     pub(crate) fn with<C: Connector>(
         registry: &Inner,
         connector: C,
-        quorum: u32,
+        settings: SharedSettings,
     ) -> (Self, impl Future<Output = ()> + Send + use<C>) {
         let side = Arc::new(Side(Arc::new(Hub::new(registry.downgrade()))));
         let me = format!("{}-{:08x}", std::process::id(), random::bits() >> 32);
-        let supervisor = Supervisor::new(connector, Arc::clone(&side.0), me, quorum);
+        let supervisor = Supervisor::new(connector, Arc::clone(&side.0), me, settings.quorum);
         // First the ear: a change between the two would be missed, one that is heard of a circuit
         // that is not known yet is only ignored.
         let subscription = registry.listen(Arc::clone(&side));
         registry.link(Arc::<Side>::clone(&side));
-        (Self { side, subscription, settings: None }, supervisor.run())
+        (Self { side, subscription, settings }, supervisor.run())
     }
 
     /// False if another one is linked by now.
