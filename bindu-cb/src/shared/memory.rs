@@ -73,6 +73,15 @@ impl MemoryServer {
         Self(Arc::new(Inner { store: Mutex::new(store), born: Instant::now(), cut: Notify::new() }))
     }
 
+    /// Commands that it has been sent.
+    pub fn commands(&self) -> u64 {
+        self.0.store().commands
+    }
+}
+
+/// What can befall it.
+#[cfg(feature = "test-util")]
+impl MemoryServer {
     /// How long each command takes on its way there, and so long again on its way back.
     pub fn set_latency(&self, latency: Duration) {
         self.0.store().latency = latency;
@@ -110,7 +119,6 @@ impl MemoryServer {
     }
 
     /// Sets a circuit by hand, as an operator does.
-    #[cfg(feature = "test-util")]
     pub fn set_by_hand(&self, op: &str, phase: Phase) {
         let mut store = self.0.store();
         let now = self.0.now(&store);
@@ -118,11 +126,6 @@ impl MemoryServer {
         let action = Action::Manual { phase, by };
         let command = Command { seen: Stamp::NONE, deadline: 0, keep: 0, action };
         store.execute(&Arc::from(op), &command, now);
-    }
-
-    /// Commands that it has been sent.
-    pub fn commands(&self) -> u64 {
-        self.0.store().commands
     }
 }
 
