@@ -76,7 +76,8 @@ pub struct Snapshot {
     pub ramp_up: Option<f64>,
     /// How often in a row it opened again without having closed, with a ramp to the end of it.
     pub reopens: u32,
-    /// Open: how long until a call becomes a probe. Zero: the next call will.
+    /// Open: how long until a call becomes a probe. Zero: the next call will, unless the circuit is
+    /// shared and the probe is another process's: then it is held open past its wait.
     pub half_open_in: Option<Duration>,
     /// The text of the last recorded failure.
     pub last_failure: Option<String>,
