@@ -94,7 +94,7 @@ pub struct Reply {
 pub enum Found {
     Nothing,
     Record(Message),
-    /// It was written by a later version of this crate.
+    /// It was written by a later version of this crate, or is damaged.
     Unreadable,
 }
 
@@ -278,7 +278,8 @@ pub fn decode_found(value: &Value) -> Result<(Millis, Vec<Found>), CodecError> {
     let found = records.iter().map(|record| match record {
         Value::Nil => Ok(Found::Nothing),
         Value::Int(_) => Ok(Found::Unreadable),
-        Value::Bytes(bytes) => decode_message(bytes).map(Found::Record),
+        // One that is damaged must not keep the others from being read.
+        Value::Bytes(bytes) => Ok(decode_message(bytes).map_or(Found::Unreadable, Found::Record)),
         Value::List(_) => unknown("record"),
     });
     Ok((moment(now)?, found.collect::<Result<_, _>>()?))

@@ -95,3 +95,25 @@ fn keys_and_arguments_are_as_the_script_wants_them() {
     assert_eq!(args[3..7], numbers);
     assert_eq!(args[7..], ["forced_open", &"x".repeat(200), &"ü".repeat(200)]);
 }
+
+#[test]
+fn a_record_that_is_damaged_does_not_keep_the_others_from_being_read() {
+    let news = News {
+        stamp: Stamp { epoch: 1, generation: 2 },
+        revision: 3,
+        phase: Phase::Open,
+        left: 4,
+        wait: 5,
+        reopens: 255,
+        by: None,
+        lease: None,
+    };
+    let message = Message { op: "op".to_owned(), mark: None, news };
+    let right = encode_message(&message);
+    let text = String::from_utf8(right.clone()).unwrap();
+    let wrong = text.replace("3:255", "3:256").into_bytes();
+    assert_ne!(wrong, right);
+    let records = vec![Value::Bytes(wrong), Value::Bytes(right), Value::Nil];
+    let (_, found) = decode_found(&Value::List(vec![Value::Int(9), Value::List(records)])).unwrap();
+    assert_eq!(found, [Found::Unreadable, Found::Record(message), Found::Nothing]);
+}
