@@ -268,6 +268,8 @@ fn a_script_that_is_wrong_is_noticed() {
         ("deadline", "now > deadline", "now > deadline + 5"),
         ("rounding", "string.format('%.0f', number)", "tostring(number)"),
         ("expiry", "now >= stored.expires", "now > stored.expires + 1"),
+        ("expiry of a vote", "math.max(record.expires, vote_until)", "record.expires"),
+        ("expiry of before", "math.max(record.expires, rests_at + keep)", "rests_at + keep"),
         ("kept by hand", "record.expires == nil or record.who", "record.who"),
         ("held", "record.lease > now and record.owner", "record.owner"),
         ("clock set back", "  set_right(record)\nend", "end"),

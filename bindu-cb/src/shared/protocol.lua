@@ -154,7 +154,7 @@ local function keeping()
   if record.expires == nil or record.who or is_forced then
     record.expires = nil
   else
-    record.expires = rests_at + keep
+    record.expires = math.max(record.expires, rests_at + keep)
   end
   return 'done'
 end
@@ -186,11 +186,12 @@ function actions.vote()
       over = over - (before and 1 or 0)
     end
   end
+  voter, vote_until = ARGV[8], now + wait
+  record.expires = record.expires and math.max(record.expires, vote_until)
   if count >= quorum then
     record = become_next('open', wait, reopens)
     return keeping()
   end
-  voter, vote_until = ARGV[8], now + wait
   if before ~= vote_until or over > 0 then
     votes = votes == 'kept' and 'another' or 'first'
   end

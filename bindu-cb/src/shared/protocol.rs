@@ -223,8 +223,11 @@ impl Change {
         if record.content.phase != Phase::Closed {
             return (record, Answer::Done);
         }
+        let until = self.now.saturating_add(wait);
         record.votes.retain(|_, until| *until > self.now);
-        record.votes.insert(voter.to_owned(), self.now.saturating_add(wait));
+        record.votes.insert(voter.to_owned(), until);
+        // By this voter's settings a record may be kept for less time than its vote counts.
+        record.expires = record.expires.map(|expires| expires.max(until));
         if record.votes.len() >= usize::try_from(quorum).unwrap_or(usize::MAX) {
             record = record.become_next(Content::open(self.now, wait, reopens));
         }
@@ -310,9 +313,13 @@ impl Change {
             Phase::Closed => Some(self.now),
             Phase::ForcedOpen | Phase::ForcedClosed => None,
         };
-        let is_kept = record.expires.is_none() || record.content.by.is_some();
-        let expires =
-            rests_at.filter(|_| !is_kept).map(|rests_at| rests_at.saturating_add(self.keep));
+        // Never sooner than was said before: others have settings of their own, and votes that count.
+        let expires = match (record.expires, rests_at) {
+            (Some(before), Some(rests_at)) if record.content.by.is_none() => {
+                Some(before.max(rests_at.saturating_add(self.keep)))
+            }
+            _ => None,
+        };
         Record { expires, ..record }
     }
 }

@@ -220,6 +220,20 @@ fn a_record_is_forgotten_when_nobody_needs_it() {
 }
 
 #[test]
+fn a_record_is_kept_for_as_long_as_a_vote_counts_and_no_less_than_it_was() {
+    let mut server = Server::new();
+    server.send(vote("a", 5 * KEEP, 2));
+    assert_eq!(server.record().expires, Some(NOW + 5 * KEEP));
+    // Of a replica whose settings are shorter.
+    let vote = Command { keep: 10, ..command(server.stamp(), vote("b", 20, 3)) };
+    assert_eq!(server.run(&vote), Answer::Done);
+    assert_eq!(server.record().expires, Some(NOW + 5 * KEEP));
+    server.now += 5 * KEEP - 1;
+    assert_eq!(server.send(self::vote("c", 30, 2)), Answer::Done);
+    assert_eq!(server.phase(), Phase::Open, "the first vote still counts");
+}
+
+#[test]
 fn a_new_epoch_is_later_than_any_that_its_maker_has_seen() {
     let seen = Stamp { epoch: 5 * NOW, generation: 7 };
     let mut server = Server::new();
