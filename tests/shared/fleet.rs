@@ -1,9 +1,12 @@
 //! What the fleet does as one.
 
+use std::time::Duration;
+
 use bindu_cb::__shared::MemoryServer;
 use bindu_cb::__shared::protocol::Phase;
 use bindu_cb::CircuitState::{Closed, Open};
-use tokio::time::sleep;
+use tokio::task::{JoinHandle, spawn_local};
+use tokio::time::{Instant, sleep};
 
 use crate::support::{Replica, Service, fleet, local, millis, secs, settle};
 
@@ -147,6 +150,66 @@ async fn a_lease_that_nobody_claims_goes_to_who_has_calls() {
             sleep(millis(100)).await;
         }
         panic!("nobody has probed");
+    })
+    .await;
+}
+
+/// Two replicas at the end of the wait. The next call of the first one is the probe; the second has
+/// not turned any call away. The task is what the first one shares by.
+async fn first_has_the_probe() -> (Service, Replica, Replica, JoinHandle<()>) {
+    let (server, service) = (MemoryServer::new(), Service::default());
+    let (first, second) = (Replica::alone(), Replica::start(&server, 1));
+    let sharing = spawn_local(first.0.share(&server, 1));
+    for replica in [&first, &second] {
+        replica.call(&service).await.unwrap();
+    }
+    settle().await;
+    service.set_down(true);
+    first.fail(&service, 3).await;
+    settle().await;
+    first.fail(&service, 1).await;
+    service.set_down(false);
+    sleep(secs(10)).await;
+    (service, first, second, sharing)
+}
+
+/// How long it is until the replica's circuit lets a call through.
+async fn until_let_through(replica: &Replica, service: &Service) -> Duration {
+    let before = Instant::now();
+    while replica.call(service).await.is_err() {
+        assert!(before.elapsed() < secs(120), "nobody has probed");
+        sleep(millis(20)).await;
+    }
+    before.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_dies_before_it_has_probed_costs_two_seconds() {
+    local(async {
+        let (service, first, second, sharing) = first_has_the_probe().await;
+        sharing.abort();
+        let took = until_let_through(&second, &service).await;
+        assert!((millis(1_900)..millis(2_200)).contains(&took), "{took:?}");
+        assert_eq!((first.state(), second.state()), (Open, Closed));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_takes_its_time_is_the_only_one() {
+    local(async {
+        let (service, first, second, _sharing) = first_has_the_probe().await;
+        let circuit = first.0.enter(|| bindu_cb::get_circuit_breaker("shared"));
+        // Late, but not too late.
+        sleep(millis(900)).await;
+        let probe = circuit.try_acquire().unwrap();
+        for _ in 0..550 {
+            second.call(&service).await.unwrap_err();
+            sleep(millis(100)).await;
+        }
+        probe.success();
+        settle().await;
+        assert_eq!((first.state(), second.state()), (Closed, Closed));
     })
     .await;
 }

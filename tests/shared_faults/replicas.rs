@@ -7,9 +7,10 @@ use bindu_cb_test_servers::RedisServer;
 
 use crate::trial::{Setup, Trial, WAIT};
 
-const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
-/// A lease is longer than a probe by this, since its call may come late.
-const UNCLAIMED: Duration = Duration::from_secs(1);
+/// Longer than a lease is that no call has claimed.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
+/// A lease is longer than a probe by this.
+const MARGIN: Duration = Duration::from_secs(1);
 /// So long after a lease, whoever has no other one probes by itself.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -27,13 +28,14 @@ fn kill_the_owner(trial: &mut Trial) -> Instant {
         assert!(Instant::now() < deadline, "nobody has probed");
         sleep(Duration::from_millis(2));
     };
-    trial.fault(|| ());
+    // The call has its lease extended as it comes.
+    trial.fault(|| sleep(Duration::from_millis(100)));
     let owner = trial.replicas.iter().position(|it| it.number() == probe.replica).unwrap();
     let mut owner = trial.replicas.remove(owner);
     owner.kill();
     assert_eq!(trial.service.requests().len(), 1, "there was one");
     trial.watch();
-    probe.begun + PROBE_TIMEOUT + UNCLAIMED
+    probe.begun + PROBE_TIMEOUT + MARGIN
 }
 
 fn setup() -> Setup {
@@ -48,7 +50,6 @@ fn the_owner_of_the_probe_is_killed() {
     let (probe, _) = trial.next_probe(Duration::ZERO);
     trial.no_call_has_waited();
     println!("the next probe: {:?}", probe.begun.saturating_duration_since(lease_end));
-    // The lease is counted from the end of the wait, a moment before the probe.
     assert!(probe.begun + Duration::from_millis(200) >= lease_end, "the lease counted");
     assert!(probe.begun <= lease_end + GRACE + Duration::from_secs(1), "it was waited for in vain");
     trial.all_are("closed");

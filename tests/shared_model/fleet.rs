@@ -131,7 +131,7 @@ pub enum Step {
 }
 
 impl Bounds {
-    /// A lease is a tick longer than a probe.
+    /// A lease is a tick longer than a probe, and one that is only offered has two.
     pub fn terms(&self) -> Terms {
         Terms { quorum: self.quorum, probe: 0, longest: WAIT }
     }

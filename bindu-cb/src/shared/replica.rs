@@ -15,6 +15,8 @@
 //!   the server has taken the vote in the version that it is in.
 //! - A record that this version cannot read is left alone: `next` is silent until there is one again
 //!   that it can.
+//! - A lease that is only offered is short, since its owner may be gone by then. The call that claims it
+//!   has it extended to the time of a probe.
 //! - Nobody probes without a lease for as long as a lease, or the lack of one, is not [`GRACE`] over.
 
 #[cfg(any(test, feature = "test-util"))]
@@ -30,6 +32,8 @@ pub type At = u64;
 pub const LEAD: Millis = 100;
 /// A lease that no call has claimed is given back after so long.
 pub const UNCLAIMED: Millis = 1_000;
+/// A lease ends so long after what it is for: for what it takes to be told of that.
+pub const MARGIN: Millis = 1_000;
 /// So long after the end of the last lease, or of the wait if there was none, a circuit goes half-open
 /// by itself: whoever has the lease may be gone.
 pub const GRACE: Millis = 2_000;
@@ -206,7 +210,27 @@ impl Trip {
 struct Probe {
     /// None: not yet.
     lease: Option<(String, At)>,
+    /// The lease is, or will be by the command that is on its way, for the time of a probe, and not for
+    /// that of an offer.
+    is_extended: bool,
     stage: Stage,
+}
+
+impl Probe {
+    fn new(stage: Stage) -> Self {
+        Self { lease: None, is_extended: false, stage }
+    }
+
+    /// Whose lease is to be extended: a call has claimed what was only offered. Once it is over that is
+    /// for its outcome to count.
+    fn to_be_extended(&self, now: At) -> Option<&str> {
+        let (owner, until) = self.lease.as_ref().filter(|_| !self.is_extended)?;
+        match self.stage {
+            Stage::Running { .. } => Some(owner),
+            Stage::Ended { .. } if *until <= now => Some(owner),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -291,14 +315,14 @@ impl Replica {
             }
             (_, CircuitState::HalfOpen) if fleet_is_open => {
                 let stage = Stage::Running { has_asked: false };
-                self.probe.get_or_insert(Probe { lease: None, stage }).stage = stage;
+                self.probe.get_or_insert(Probe::new(stage)).stage = stage;
             }
             (_, CircuitState::Closed) => {
                 self.trip = None;
                 if fleet_is_open {
                     // Whoever has closed it: the fleet is to hear of it.
                     let stage = Stage::Ended { success: true, wait: 0 };
-                    self.probe.get_or_insert(Probe { lease: None, stage }).stage = stage;
+                    self.probe.get_or_insert(Probe::new(stage)).stage = stage;
                 }
             }
             _ => {}
@@ -454,6 +478,7 @@ impl Replica {
             Source::Answer if is_older => self.server_has_lost(),
             Source::Push | Source::Answer => {}
         }
+        let is_newer = news.revision > self.known.revision;
         let before = self.known.lease.take().map(|(owner, _)| owner);
         let until = self.known.until;
         let mut heard = Known::of(news, terms, now);
@@ -471,7 +496,10 @@ impl Replica {
         }
         let owner = self.known.lease.as_ref().map(|(owner, _)| owner);
         let is_later = self.known.until > until;
-        if self.known.phase != Phase::Open || owner == before.as_ref() && !is_later {
+        // One's own is extended for a circuit that is not held.
+        let may_be_extended = is_newer && owner.is_some_and(|owner| !self.is_mine(owner));
+        let has_moved = owner != before.as_ref() || is_later || may_be_extended;
+        if self.known.phase != Phase::Open || !has_moved {
             return Vec::new();
         }
         if let Some(probe) = &mut self.probe
@@ -577,10 +605,11 @@ impl Replica {
 
     /// A command whose answer has not come in time. It may have been done, or may still be.
     pub fn unanswered(&mut self, action: &Action) {
-        if matches!(action, Action::Lease { .. })
-            && matches!(&self.probe, Some(Probe { stage: Stage::Wanted, .. }))
-        {
+        let (Action::Lease { .. }, Some(probe)) = (action, &mut self.probe) else { return };
+        if probe.stage == Stage::Wanted {
             self.probe = None;
+        } else {
+            probe.is_extended = false;
         }
     }
 
@@ -604,7 +633,15 @@ impl Replica {
                 self.probe = None;
                 Vec::new()
             }
-            _ => Vec::new(),
+            // It was to be extended, and could not be.
+            (_, Some(lease), _) => {
+                probe.lease = Some(lease);
+                Vec::new()
+            }
+            (_, None, _) => {
+                self.let_go(owner);
+                Vec::new()
+            }
         }
     }
 
@@ -612,7 +649,9 @@ impl Replica {
     /// by [`withdrawn`](Self::withdrawn) whether no call had come first.
     pub fn is_unclaimed(&mut self, now: At) -> bool {
         let Some(probe) = &mut self.probe else { return false };
-        if probe.lease.as_ref().is_some_and(|(_, until)| *until <= now) {
+        if probe.lease.as_ref().is_some_and(|(_, until)| *until <= now)
+            && probe.to_be_extended(now).is_none()
+        {
             // Too late to be believed. A probe under way asks for another lease.
             probe.lease = None;
         }
@@ -676,7 +715,8 @@ impl Replica {
             return Some(Action::GiveBack { owner: owner.clone() });
         }
         let owner = ours?.0.clone();
-        match self.probe.as_ref()?.stage {
+        let probe = self.probe.as_ref().filter(|probe| probe.to_be_extended(now).is_none())?;
+        match probe.stage {
             Stage::Ended { success, wait } => Some(Action::Outcome { owner, success, wait }),
             Stage::Withdrawn => Some(Action::GiveBack { owner }),
             Stage::Wanted | Stage::Offered { .. } | Stage::Running { .. } => None,
@@ -700,7 +740,14 @@ impl Replica {
     }
 
     fn lease(&mut self, standing: Standing, terms: Terms, now: At) -> Option<Action> {
-        if matches!(&self.probe, Some(Probe { lease: None, stage: Stage::Withdrawn })) {
+        let ttl = terms.probe.saturating_add(MARGIN);
+        if let Some(probe) = &mut self.probe
+            && let Some(owner) = probe.to_be_extended(now).map(str::to_owned)
+        {
+            probe.is_extended = true;
+            return Some(Action::Lease { owner, ttl, lead: LEAD });
+        }
+        if matches!(&self.probe, Some(Probe { lease: None, stage: Stage::Withdrawn, .. })) {
             // Nobody came: the next probe is for a call that is yet to be turned away.
             self.probe = None;
             self.turned_away = standing.rejected;
@@ -711,25 +758,29 @@ impl Replica {
         if !is_due || !is_free {
             return None;
         }
-        match &mut self.probe {
+        let ttl = match &mut self.probe {
             None => {
                 let is_asked_for =
                     standing.state == CircuitState::Open && standing.rejected > self.turned_away;
                 if !is_asked_for {
                     return None;
                 }
-                self.probe = Some(Probe { lease: None, stage: Stage::Wanted });
+                self.probe = Some(Probe::new(Stage::Wanted));
+                UNCLAIMED + MARGIN
             }
-            Some(Probe { lease: None, stage: Stage::Running { has_asked } }) if !*has_asked => {
-                *has_asked = true;
+            Some(Probe { lease: None, is_extended, stage }) => {
+                match stage {
+                    Stage::Running { has_asked } if !*has_asked => *has_asked = true,
+                    Stage::Ended { success: true, .. } => {}
+                    _ => return None,
+                }
+                *is_extended = true;
+                ttl
             }
-            Some(Probe { lease: None, stage: Stage::Ended { success: true, .. } }) => {}
             Some(_) => return None,
-        }
+        };
         self.leases = self.leases.wrapping_add(1);
         let owner = format!("{}#{}", self.me, self.leases);
-        // The call that takes the probe up may do so late.
-        let ttl = terms.probe.saturating_add(UNCLAIMED);
         Some(Action::Lease { owner, ttl, lead: LEAD })
     }
 

@@ -35,6 +35,11 @@ fn leased(generation: u64, owner: &str, left: Millis) -> News {
     News { lease: Some((owner.to_owned(), left)), ..news(E1, generation, Phase::Open) }
 }
 
+/// By the call that has claimed it at the end of the wait.
+fn extended() -> News {
+    News { left: 0, revision: 1, ..leased(1, "a#1", 6_000) }
+}
+
 fn trips(wait: Millis) -> Change {
     let (from, to) = (CircuitState::Closed, CircuitState::Open);
     Change { from, to, cause: Cause::Local, wait, reopens: 0 }
@@ -96,16 +101,24 @@ impl Process {
         let mut process = Self::open();
         process.now = 1_000 - LEAD;
         let action = process.next().unwrap();
-        let mut news = leased(1, "a#1", 6_000 + LEAD);
+        let mut news = leased(1, "a#1", UNCLAIMED + MARGIN + LEAD);
         news.left = LEAD;
         assert_eq!(process.answered(&action, Answer::Done, &news).last(), Some(&Feed::Release));
         process
     }
 
-    fn probing() -> Self {
+    /// A call has come, and has the lease extended.
+    fn claimed() -> (Self, Action) {
         let mut process = Self::offered();
         process.now = 1_000;
         process.changes(goes(CircuitState::Open, CircuitState::HalfOpen));
+        let extend = process.next().unwrap();
+        (process, extend)
+    }
+
+    fn probing() -> Self {
+        let (mut process, extend) = Self::claimed();
+        assert_eq!(process.answered(&extend, Answer::Done, &extended()), []);
         process
     }
 }
@@ -214,7 +227,7 @@ fn a_lease_is_asked_for_near_the_end_after_a_call_was_turned_away() {
     assert_eq!(process.next(), None);
     process.standing.rejected = 1;
     let lease = process.next().unwrap();
-    assert!(matches!(&lease, Action::Lease { ttl: 6_000, .. }), "{lease:?}");
+    assert!(matches!(&lease, Action::Lease { ttl: 2_000, .. }), "{lease:?}");
     process.answered(&lease, Answer::Held, &leased(1, "b#1", 6_000));
     assert_eq!(process.next(), None, "for as long as somebody else has it");
     process.now = process.replica.wake_at(process.now).unwrap();
@@ -291,6 +304,9 @@ fn everybody_else_is_held_for_as_long_as_the_lease_and_the_grace() {
     let hold = process.hears(&leased(1, "b#1", 6_050));
     assert_eq!(hold, [Feed::Hold { until: 7_000 + GRACE }]);
     assert_eq!(process.hears(&leased(1, "b#1", 6_050)), []);
+    process.now = 1_500;
+    let extended = News { left: 0, revision: 1, ..leased(1, "b#1", 9_000) };
+    assert_eq!(process.hears(&extended), [Feed::Hold { until: 10_500 + GRACE }]);
 }
 
 #[test]
@@ -307,6 +323,86 @@ fn a_probe_tells_what_became_of_it_under_its_lease() {
         process.answered(&outcome, Answer::Done, &news(E1, 2, phase));
         assert_eq!(process.next(), None);
     }
+}
+
+#[test]
+fn a_call_that_claims_the_lease_has_it_extended() {
+    let (mut process, extend) = Process::claimed();
+    let owner = "a#1".to_owned();
+    assert_eq!(extend, Action::Lease { owner, ttl: 6_000, lead: LEAD });
+    for answer in [None, Some(Answer::Late)] {
+        match answer {
+            None => process.replica.unanswered(&extend),
+            Some(answer) => drop(process.answered(&extend, answer, &leased(1, "a#1", 2_000))),
+        }
+        assert_eq!(process.next(), Some(extend.clone()), "it may not have been done");
+    }
+    // Nobody else has it, so it is not too late for that.
+    process.replica.unanswered(&extend);
+    process.now = 3_500;
+    assert!(!process.replica.is_unclaimed(process.now));
+    assert_eq!(process.next(), Some(extend.clone()));
+    process.answered(&extend, Answer::Done, &extended());
+    assert_eq!(process.next(), None);
+    assert_eq!(process.replica.wake_at(process.now), Some(9_500));
+}
+
+#[test]
+fn an_outcome_that_comes_before_the_lease_is_extended_is_not_lost() {
+    for success in [true, false] {
+        let to = if success { CircuitState::Closed } else { CircuitState::Open };
+        let wait = if success { 0 } else { 700 };
+        let outcome = Action::Outcome { owner: "a#1".to_owned(), success, wait };
+        let (mut process, extend) = Process::claimed();
+        process.changes(goes(CircuitState::HalfOpen, to));
+        let mut unanswered = Process { replica: process.replica.clone(), ..process };
+        assert_eq!(process.answered(&extend, Answer::Done, &extended()), []);
+        assert_eq!(process.next(), Some(outcome.clone()));
+
+        // Given up: what was offered is enough while it lasts.
+        unanswered.replica.unanswered(&extend);
+        let mut late = Process { replica: unanswered.replica.clone(), ..unanswered };
+        assert_eq!(unanswered.next(), Some(outcome.clone()));
+        late.now = 3_000;
+        assert!(!late.replica.is_unclaimed(late.now));
+        assert_eq!(late.next(), Some(extend.clone()));
+        late.answered(&extend, Answer::Done, &extended());
+        assert_eq!(late.next(), Some(outcome));
+    }
+}
+
+#[test]
+fn a_lease_that_cannot_be_extended_leaves_a_probe_without_one() {
+    let theirs = News { left: 0, revision: 1, ..leased(1, "b#1", 2_000) };
+    for success in [true, false] {
+        let (mut process, extend) = Process::claimed();
+        process.answered(&extend, Answer::Held, &theirs);
+        assert_eq!(process.next(), None);
+        let to = if success { CircuitState::Closed } else { CircuitState::Open };
+        process.changes(goes(CircuitState::HalfOpen, to));
+        assert_eq!(process.next(), None);
+        process.now = 3_000;
+        process.standing.rejected = 0;
+        assert_eq!(
+            process.next().map(|lease| owner(&lease).to_owned()),
+            success.then(|| "a#2".to_owned())
+        );
+    }
+    // And if it has ended when that is heard.
+    let (mut process, extend) = Process::claimed();
+    process.changes(goes(CircuitState::HalfOpen, CircuitState::Open));
+    process.answered(&extend, Answer::Held, &theirs);
+    assert_eq!(process.next(), None);
+}
+
+#[test]
+fn a_lease_that_is_not_extended_yet_is_still_one() {
+    let (mut process, extend) = Process::claimed();
+    let early = News { revision: 1, ..leased(1, "a#1", 3_000) };
+    process.answered(&extend, Answer::Early, &early);
+    assert_eq!(process.next(), None);
+    process.changes(goes(CircuitState::HalfOpen, CircuitState::Closed));
+    assert_eq!(owner(&process.next().unwrap()), "a#1");
 }
 
 #[test]
