@@ -196,6 +196,19 @@ async fn a_replica_that_dies_before_it_has_probed_costs_two_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_replica_that_leaves_before_it_has_probed_gives_the_lease_back() {
+    local(async {
+        let (service, first, second, sharing) = first_has_the_probe().await;
+        second.call(&service).await.unwrap_err();
+        first.0.enter(|| bindu_cb::registry().unshare());
+        sharing.await.unwrap();
+        let took = until_let_through(&second, &service).await;
+        assert!(took < millis(100), "{took:?}");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_probe_that_takes_its_time_is_the_only_one() {
     local(async {
         let (service, first, second, _sharing) = first_has_the_probe().await;

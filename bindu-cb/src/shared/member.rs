@@ -90,6 +90,11 @@ impl Member {
         Some(action)
     }
 
+    /// The command to be sent when there will be no other.
+    pub(super) fn last_word(&self, now: At) -> Option<Action> {
+        self.replica.last_word(self.asking.as_ref(), now)
+    }
+
     pub(super) fn wake_at(&self, now: At) -> Option<At> {
         let paused = (self.paused_until > now).then_some(self.paused_until);
         [paused, self.replica.wake_at(now)].into_iter().flatten().min()

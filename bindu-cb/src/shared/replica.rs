@@ -694,6 +694,20 @@ impl Replica {
             .or_else(|| self.lease(standing, terms, now))
     }
 
+    /// What the server is still to be told at the end, with the command that is on its way: of a lease
+    /// that nobody will use any more.
+    pub fn last_word(&self, asking: Option<&Action>, now: At) -> Option<Action> {
+        let asked_for = match asking {
+            Some(Action::Lease { owner, .. }) => Some(owner.clone()),
+            _ => None,
+        };
+        self.report(now).or_else(|| {
+            let held = self.probe.as_ref().and_then(|probe| probe.lease.as_ref());
+            let owner = held.map(|(owner, _)| owner.clone()).or(asked_for)?;
+            Some(Action::GiveBack { owner })
+        })
+    }
+
     fn restore(&self, now: At) -> Action {
         let Known { phase, until, wait, reopens, by, .. } = self.known.clone();
         if phase == Phase::Open && until <= now {

@@ -15,7 +15,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::codec::{Changes, Cursor, Found, Mark, Message, Reply};
 use super::hub::{Hub, Note};
@@ -164,6 +164,30 @@ impl<C: Connector> Supervisor<C> {
                 Happened::Time => {}
             }
         }
+        self.leave();
+        // The others need not wait for what nobody here will do. Whether it comes in time is not waited
+        // for any longer than for anything else.
+        let _ = timeout(TIMEOUT, self.let_go()).await;
+    }
+
+    /// The circuits are this process's own again.
+    fn leave(&self) {
+        let wanted: Arc<dyn Wanted> = Arc::<Hub>::clone(&self.hub);
+        self.members.values().for_each(|member| member.leave(&wanted));
+    }
+
+    /// Of the leases that are held.
+    async fn let_go(&mut self) {
+        let now = self.now();
+        let Link::Up(Up { server, is_ready: true, .. }) = &self.link else { return };
+        let mut words = JoinSet::new();
+        for (operation, member) in &self.members {
+            let Some(action) = member.last_word(now) else { continue };
+            let command = command(member, action, self.quorum, now, self.ahead);
+            let (server, operation) = (server.clone(), Arc::clone(operation));
+            words.spawn(async move { server.execute(operation, command).await });
+        }
+        while words.join_next().await.is_some() {}
     }
 
     /// Cancel safe, as all that it waits for is.
@@ -308,13 +332,7 @@ impl<C: Connector> Supervisor<C> {
             && up.is_ready
             && let Some(action) = member.next(self.quorum, now)
         {
-            let terms = member.terms(self.quorum);
-            let command = Command {
-                seen: member.stamp(),
-                deadline: deadline(now, self.ahead),
-                keep: terms.keep(),
-                action: action.clone(),
-            };
+            let command = command(member, action.clone(), self.quorum, now, self.ahead);
             let (server, operation) = (up.server.clone(), Arc::clone(operation));
             self.tasks.spawn(async move {
                 let result = server.execute(Arc::clone(&operation), command).await;
@@ -571,8 +589,8 @@ impl<C: Connector> Drop for Supervisor<C> {
         self.hub.stop();
         // Relaxed: a figure for whoever looks.
         self.hub.status.connected.store(false, Ordering::Relaxed);
+        self.leave();
         let wanted: Arc<dyn Wanted> = Arc::<Hub>::clone(&self.hub);
-        self.members.values().for_each(|member| member.leave(&wanted));
         // Those that were made last: a note holds its circuit, that the hub, and that the note.
         for note in self.hub.take() {
             if let Note::Made(circuit) = note {
@@ -580,6 +598,11 @@ impl<C: Connector> Drop for Supervisor<C> {
             }
         }
     }
+}
+
+fn command(member: &Member, action: Action, quorum: u32, now: At, ahead: i128) -> Command {
+    let keep = member.terms(quorum).keep();
+    Command { seen: member.stamp(), deadline: deadline(now, ahead), keep, action }
 }
 
 /// The moment of the server's clock by which a command that is sent now must run, or not at all.

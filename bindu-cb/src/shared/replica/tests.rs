@@ -435,6 +435,23 @@ fn a_call_that_comes_while_the_lease_is_given_back_is_reported_under_another() {
 }
 
 #[test]
+fn at_the_end_a_lease_is_given_back_unless_there_is_an_outcome() {
+    let give_back = Some(Action::GiveBack { owner: "a#1".to_owned() });
+    let mut process = Process::open();
+    assert_eq!(process.replica.last_word(None, process.now), None);
+    process.now = 1_000;
+    let lease = process.next().unwrap();
+    assert_eq!(process.replica.last_word(Some(&lease), process.now), give_back, "it may be had");
+    let process = Process::offered();
+    assert_eq!(process.replica.last_word(None, process.now), give_back);
+    let mut process = Process::probing();
+    assert_eq!(process.replica.last_word(None, process.now), give_back);
+    process.changes(goes(CircuitState::HalfOpen, CircuitState::Closed));
+    let word = process.replica.last_word(None, process.now);
+    assert!(matches!(word, Some(Action::Outcome { success: true, .. })), "{word:?}");
+}
+
+#[test]
 fn a_lease_that_was_given_up_is_given_back() {
     let mut process = Process::open();
     process.now = 1_000;
