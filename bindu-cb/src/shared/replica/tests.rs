@@ -1,4 +1,5 @@
 use super::*;
+use crate::shared::protocol::{Content, Lease};
 
 const TERMS: Terms = Terms { quorum: 1, probe: 5_000, longest: 60_000 };
 const E1: u64 = 100;
@@ -591,7 +592,7 @@ fn of_two_histories_the_server_goes_by_one() {
 #[test]
 fn what_travels_is_what_is_left() {
     let content = Content { phase: Phase::Open, until: 900, wait: 500, reopens: 1, by: None };
-    let lease = super::super::protocol::Lease { owner: "b#1".to_owned(), until: 2_000, ttl: 700 };
+    let lease = Lease { owner: "b#1".to_owned(), until: 2_000, ttl: 700 };
     let record = Record { content, lease: Some(lease), ..Record::default() };
     let news = News::of(&record, 600);
     assert_eq!((news.left, news.lease), (300, Some(("b#1".to_owned(), 1_000))));
