@@ -10,8 +10,9 @@
 -- The changes are a stream that is trimmed to a number of entries and never expires. Its entries are
 -- counted from 1, so a stream that begins later has been trimmed, and one that does not, and does not
 -- have the cursor's entry, has lost it: flushed, restarted, or failed over to a server that had not
--- heard of it. (If more has happened since than the cursor had counted, it says `behind`, which asks
--- for the same reading.)
+-- heard of it. (A history that is lost and begun anew within one millisecond is taken for the old one:
+-- its entries bear the same marks. If more has happened since than the cursor had counted, it says
+-- `behind`, which asks for the same reading.)
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
