@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "redis", loom))]
 use crate::breaker::Generation;
 use crate::breaker::{CircuitState, WindowSnapshot};
 
@@ -44,7 +44,7 @@ pub struct Event {
     /// that it is shared with.
     pub wait: Option<Duration>,
     /// The circuit's own generation, which the change began.
-    #[cfg(feature = "redis")]
+    #[cfg(any(feature = "redis", loom))]
     #[cfg_attr(
         not(all(test, not(loom))),
         expect(dead_code, reason = "of use to who leads circuits")

@@ -53,7 +53,10 @@ pub(crate) enum Why {
     Probe,
     ByHand,
     /// Something that another process knows.
-    #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "nobody leads a circuit"))]
+    #[cfg_attr(
+        not(any(feature = "redis", loom)),
+        expect(dead_code, reason = "nobody leads a circuit")
+    )]
     Remote,
 }
 

@@ -142,7 +142,7 @@ impl CircuitBreaker {
         open: Word,
         now: Nanos,
     ) -> Option<Result<Ticket, (Word, Nanos)>> {
-        #[cfg(feature = "redis")]
+        #[cfg(any(feature = "redis", loom))]
         if let Some(left) = self.turned_away(open, now) {
             return Some(Err((open, left)));
         }
@@ -150,7 +150,7 @@ impl CircuitBreaker {
         if self.word() != open && !sync::mutated("half_open_without_a_look") {
             return None;
         }
-        #[cfg(feature = "redis")]
+        #[cfg(any(feature = "redis", loom))]
         if !self.may_be_probed(open, now) {
             return None;
         }

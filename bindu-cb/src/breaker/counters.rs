@@ -95,7 +95,7 @@ impl Counters {
         success + failure + ignored + cancelled + stale
     }
 
-    #[cfg(feature = "redis")]
+    #[cfg(any(feature = "redis", loom))]
     pub(super) fn rejected(&self) -> u64 {
         self.sum(Outcome::Rejected)
     }

@@ -17,7 +17,8 @@ mod admission;
 mod classes;
 mod counters;
 mod health;
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "redis", loom))]
+#[cfg_attr(loom, expect(dead_code, reason = "the models use a part of it"))]
 pub(crate) mod hold;
 mod leases;
 #[cfg(all(test, loom))]
@@ -26,7 +27,8 @@ mod permit;
 mod queue;
 mod ramp;
 mod rare;
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "redis", loom))]
+#[cfg_attr(loom, expect(dead_code, reason = "the models use a part of it"))]
 pub(crate) mod remote;
 mod settling;
 mod snapshot;
@@ -70,7 +72,7 @@ pub(crate) use remote::{Force, RemoteOpening};
 pub use snapshot::{CircuitState, FunctionSnapshot, Snapshot, WindowSnapshot};
 use sync::{AtomicU32, AtomicU64, Mutex, MutexGuard};
 use window::cells::WindowCells;
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "redis", loom))]
 pub(crate) use word::Generation;
 use word::Word;
 

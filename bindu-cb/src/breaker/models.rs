@@ -314,7 +314,7 @@ fn a_call_that_held_nothing_has_the_permit_of_when_it_began() {
 }
 
 /// Of circuits that are led.
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "redis", loom))]
 mod led {
     use std::sync::atomic::{AtomicU32, Ordering};
 

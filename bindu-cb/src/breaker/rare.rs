@@ -3,7 +3,7 @@
 
 use super::CircuitBreaker;
 use super::classes::Family;
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "redis", loom))]
 use super::hold::Led;
 
 #[derive(Default)]
@@ -11,7 +11,7 @@ pub(super) struct Rare {
     /// Of the circuit of an operation with classes, or of such a class.
     pub(super) family: Family,
     /// Of a circuit that is led from outside.
-    #[cfg(feature = "redis")]
+    #[cfg(any(feature = "redis", loom))]
     pub(super) led: Led,
 }
 

@@ -274,7 +274,7 @@ impl CircuitBreaker {
         if !too_late {
             describe();
         }
-        #[cfg(feature = "redis")]
+        #[cfg(any(feature = "redis", loom))]
         self.drop_hold();
         self.swap(before, after)?;
         if too_late {
@@ -338,7 +338,7 @@ impl CircuitBreaker {
             window: None,
             last_failure: None,
             wait: None,
-            #[cfg(feature = "redis")]
+            #[cfg(any(feature = "redis", loom))]
             generation: after.generation(),
         }
     }

@@ -121,7 +121,7 @@ impl Word {
         Self(self.0 & !(0xffff << COUNT_SHIFT) | count << COUNT_SHIFT)
     }
 
-    #[cfg(feature = "redis")]
+    #[cfg(any(feature = "redis", loom))]
     pub(crate) fn with_reopens(self, reopens: u8) -> Self {
         Self(self.0 & !(0xff << REOPENS_SHIFT) | u64::from(reopens) << REOPENS_SHIFT)
     }
