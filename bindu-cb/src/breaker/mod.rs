@@ -21,6 +21,7 @@ mod health;
 #[cfg_attr(loom, expect(dead_code, reason = "the models use a part of it"))]
 pub(crate) mod hold;
 mod leases;
+mod mode;
 #[cfg(all(test, loom))]
 mod models;
 mod permit;
@@ -53,7 +54,7 @@ use tokio::time::Instant;
 use crate::error::{CallError, CircuitBreakerOpenError};
 use crate::event::{Cause, Listeners};
 use crate::name::{Name, Opening, Why};
-use crate::settings::{CircuitBreakerSettings, Count, OnCancel, Resolved, Source};
+use crate::settings::{CircuitBreakerSettings, Resolved, Source};
 pub(crate) use classes::{MOST_CLASSES, OTHER_CLASS};
 pub use counters::CallCounts;
 use counters::Counters;
@@ -62,6 +63,7 @@ use health::{LazyHealth, Measure};
 #[cfg(feature = "redis")]
 pub(crate) use hold::Wanted;
 use leases::{Leases, Nanos};
+pub(crate) use mode::Mode;
 pub use permit::Permit;
 pub(crate) use permit::{Admission, Ticket};
 use queue::EventQueue;
@@ -75,61 +77,6 @@ use window::cells::WindowCells;
 #[cfg(any(feature = "redis", loom))]
 pub(crate) use word::Generation;
 use word::Word;
-
-/// Switches that a call reads once, when it begins.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Mode(u64);
-
-impl Mode {
-    const ENABLED: u64 = 1;
-    const DRY_RUN: u64 = 1 << 1;
-    const PER_ATTEMPT: u64 = 1 << 2;
-    const CANCEL_IS_FAILURE: u64 = 1 << 3;
-    /// A time from which on a call is slow is set: calls must know when they began.
-    const TIMED: u64 = 1 << 4;
-    /// That the circuit is off has been noted (rule S5), and need not be noted again.
-    const OFF_AND_NOTED: u64 = 1 << 5;
-    /// From here up: how the classes of the operation's errors stand. See [`classes`].
-    const CLASSES: u64 = u64::MAX << 15;
-
-    fn of(settings: &CircuitBreakerSettings) -> Self {
-        let bit = |on: bool, bit: u64| if on { bit } else { 0 };
-        Self(
-            bit(settings.enabled, Self::ENABLED)
-                | bit(settings.dry_run, Self::DRY_RUN)
-                | bit(settings.count == Count::Attempt, Self::PER_ATTEMPT)
-                | bit(settings.on_cancel == OnCancel::Failure, Self::CANCEL_IS_FAILURE)
-                | bit(settings.window.and(settings.slow_call).is_some(), Self::TIMED),
-        )
-    }
-
-    #[inline]
-    pub(crate) fn is_off_and_noted(self) -> bool {
-        self.0 & Self::OFF_AND_NOTED != 0
-    }
-
-    pub(crate) fn enabled(self) -> bool {
-        self.0 & Self::ENABLED != 0
-    }
-
-    fn timed(self) -> bool {
-        self.0 & Self::TIMED != 0
-    }
-
-    /// What was read when the call began, but for what each attempt may begin with anew.
-    pub(crate) fn for_attempt(self, now: Self) -> Self {
-        let anew = Self::TIMED | Self::CLASSES;
-        Self(self.0 & !anew | now.0 & anew)
-    }
-
-    pub(crate) fn dry_run(self) -> bool {
-        self.0 & Self::DRY_RUN != 0
-    }
-
-    pub(crate) fn per_attempt(self) -> bool {
-        self.0 & Self::PER_ATTEMPT != 0
-    }
-}
 
 /// A circuit breaker.
 ///
