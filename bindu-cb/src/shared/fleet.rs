@@ -16,7 +16,7 @@ use super::client::Limits;
 use super::codec::{Found, Message, Reply};
 use super::news::{News as Queue, Received, news};
 use super::protocol::{Action, Answer, By, Command, Millis, Phase, Stamp};
-use super::redis_server::{RedisConnector, RedisServer};
+use super::redis::{RedisConnector, RedisServer};
 use super::replica::News;
 use super::server::{Connector, Server, ServerError};
 use super::shared_error::SharedError;

@@ -11,6 +11,7 @@ use crate::breaker::{CircuitBreaker, Force, RemoteOpening, Wanted};
 
 pub(super) struct Member {
     circuit: Arc<CircuitBreaker>,
+    quorum: u32,
     replica: Replica,
     /// The command that is on its way: one at a time, so that answers come in order.
     pub(super) asking: Option<Action>,
@@ -22,9 +23,9 @@ pub(super) struct Member {
 }
 
 impl Member {
-    pub(super) fn new(circuit: Arc<CircuitBreaker>, me: &str, now: At) -> Self {
+    pub(super) fn new(circuit: Arc<CircuitBreaker>, me: &str, quorum: u32, now: At) -> Self {
         let replica = Replica::new(me, standing(&circuit), now);
-        Self { circuit, replica, asking: None, paused_until: 0, wakes_at: None, mark: None }
+        Self { circuit, quorum, replica, asking: None, paused_until: 0, wakes_at: None, mark: None }
     }
 
     pub(super) fn is_of(&self, circuit: &Arc<CircuitBreaker>) -> bool {
@@ -36,10 +37,10 @@ impl Member {
     }
 
     /// By the settings that are in force.
-    pub(super) fn terms(&self, quorum: u32) -> Terms {
+    pub(super) fn terms(&self) -> Terms {
         let standing = self.circuit.standing();
         Terms {
-            quorum,
+            quorum: self.quorum,
             probe: millis(standing.probe_timeout),
             longest: millis(standing.max_recovery_timeout),
         }
@@ -51,7 +52,7 @@ impl Member {
     }
 
     pub(super) fn learn(&mut self, news: Option<&News>, source: Source, now: At) {
-        let terms = self.terms(1);
+        let terms = self.terms();
         let feeds = self.replica.learn(news, source, standing(&self.circuit), terms, now);
         self.feed(feeds, now);
     }
@@ -81,11 +82,11 @@ impl Member {
     }
 
     /// The command to be sent now.
-    pub(super) fn next(&mut self, quorum: u32, now: At) -> Option<Action> {
+    pub(super) fn next(&mut self, now: At) -> Option<Action> {
         if self.asking.is_some() || self.paused_until > now {
             return None;
         }
-        let action = self.replica.next(standing(&self.circuit), self.terms(quorum), now)?;
+        let action = self.replica.next(standing(&self.circuit), self.terms(), now)?;
         self.asking = Some(action.clone());
         Some(action)
     }

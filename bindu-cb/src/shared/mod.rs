@@ -31,7 +31,7 @@ mod news;
     expect(dead_code, reason = "a record is changed by the script, which tests hold to `apply`")
 )]
 pub mod protocol;
-mod redis_server;
+mod redis;
 pub mod replica;
 mod report;
 mod script;

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use super::SharedSettings;
 use super::hub::{Hub, Side};
-use super::redis_server::RedisConnector;
+use super::redis::RedisConnector;
 use super::server::Connector;
 use super::supervisor::Supervisor;
 use crate::error::{SettingProblem, SettingsError};
