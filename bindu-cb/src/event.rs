@@ -9,6 +9,8 @@ use std::time::Duration;
 #[cfg(any(feature = "redis", loom))]
 use crate::breaker::Generation;
 use crate::breaker::{CircuitState, WindowSnapshot};
+#[cfg(feature = "otel")]
+use crate::watch::Watchers;
 
 /// A circuit has changed its state.
 ///
@@ -71,14 +73,20 @@ pub enum Cause {
     Remote,
 }
 
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Cause {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
             Self::Local => "local",
             Self::Probe => "probe",
             Self::Manual => "manual",
             Self::Remote => "remote",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -120,6 +128,8 @@ impl<F: Fn(&Event) + Send + Sync + 'static> Listener for F {
 pub(crate) struct Listeners {
     next_id: AtomicU64,
     list: RwLock<Vec<(u64, Arc<dyn Listener>)>>,
+    #[cfg(feature = "otel")]
+    pub(crate) watchers: Watchers,
 }
 
 impl Listeners {

@@ -34,6 +34,7 @@
 //! | `test-util` | no | a registry of its own for each test |
 //! | `redis` | no | circuits that all replicas share, through Redis or Valkey |
 //! | `redis-tls` | no | `rediss://` URLs for that |
+//! | `otel` | no | metrics of all circuits through the OpenTelemetry API: the module `telemetry` |
 //!
 //! # Runtime
 //!
@@ -56,8 +57,12 @@ mod retry;
 mod settings;
 #[cfg(feature = "redis")]
 mod shared;
+#[cfg(feature = "otel")]
+pub mod telemetry;
 #[cfg(feature = "test-util")]
 pub mod testing;
+#[cfg(feature = "otel")]
+mod watch;
 
 #[doc(hidden)]
 pub mod __private {

@@ -16,7 +16,7 @@ use crate::keyed::with_text;
 use crate::registry;
 use crate::retry::seen::Text;
 use crate::retry::verdict::Verdict;
-use crate::retry::{Call, CoreRef};
+use crate::retry::{Call, CoreRef, Reason};
 use crate::settings::RetrySettings;
 pub use builder::OperationBuilder;
 pub use core::Preset;
@@ -183,8 +183,11 @@ where
                     return result.map_err(CallError::Inner);
                 }
                 // Nothing is known of `E`: its name is all that there is to say.
-                verdict => match call.after_attempt(verdict.into(), Text::Static(type_name::<E>()))
-                {
+                verdict => match call.after_attempt(
+                    verdict.into(),
+                    Text::Static(type_name::<E>()),
+                    if result.is_ok() { Reason::FailedValue } else { Reason::Error },
+                ) {
                     Some(delay) => delay,
                     None => return result.map_err(CallError::Inner),
                 },

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "redis")]
 pub(crate) mod link;
+#[cfg(feature = "otel")]
+mod measured;
 #[cfg(feature = "redis")]
 mod share;
 mod state;
@@ -179,6 +181,9 @@ pub(crate) struct Inner {
     told_all_disabled: AtomicBool,
     #[cfg(feature = "redis")]
     sharing: std::sync::Mutex<Option<crate::shared::Sharing>>,
+    /// Of all sharings, so that it never falls.
+    #[cfg(all(feature = "redis", feature = "otel"))]
+    shared_errors: std::sync::atomic::AtomicU64,
     /// For who must not keep it alive.
     this: Weak<Self>,
     #[cfg(feature = "test-util")]
@@ -194,6 +199,8 @@ impl Inner {
             told_all_disabled: AtomicBool::new(false),
             #[cfg(feature = "redis")]
             sharing: std::sync::Mutex::default(),
+            #[cfg(all(feature = "redis", feature = "otel"))]
+            shared_errors: std::sync::atomic::AtomicU64::default(),
             this: Weak::clone(this),
             #[cfg(feature = "test-util")]
             sites: std::sync::Mutex::default(),

@@ -26,7 +26,7 @@ impl CircuitBreaker {
     #[inline]
     pub(crate) fn admit_plainly(&self, mode: Mode) -> Option<Admission> {
         let word = self.word();
-        let is_plain = word.lets_all_through() && !mode.timed();
+        let is_plain = word.lets_all_through() && !mode.clocked();
         is_plain.then(|| Admission::admitted(Ticket::caller(word.generation())))
     }
 
@@ -37,7 +37,12 @@ impl CircuitBreaker {
     }
 
     fn ticket(&self, mode: Mode, generation: Generation, role: Role) -> Ticket {
-        Ticket::new(generation, role, mode.timed().then(|| self.moment()))
+        let ticket = Ticket::new(generation, role, mode.timed().then(|| self.moment()));
+        #[cfg(feature = "otel")]
+        if mode.watched() {
+            return ticket.watched(|| self.moment());
+        }
+        ticket
     }
 
     #[inline(never)]
@@ -160,7 +165,7 @@ impl CircuitBreaker {
         // The lease is taken before anybody can see that there are leases to be had.
         let (claimed, _) = self.claim_locked(mode, &mut cold, after.generation(), now);
         self.change(|_| Some(after));
-        cold.events.push(self.event(open, after, Cause::Local));
+        self.tell_later(&mut cold, self.event(open, after, Cause::Local));
         drop(cold);
         self.announce();
         // Never refused: all permits are there.

@@ -190,7 +190,7 @@ impl CircuitBreaker {
 
     /// New switches; what is kept of the classes stays.
     pub(super) fn set_mode(&self, mode: Mode) {
-        let with = |now: u64| Some(now & Mode::CLASSES | mode.0);
+        let with = |now: u64| Some(now & Mode::NO_SETTINGS | mode.0);
         // Relaxed: a setting. Never refused: `with` always has an answer.
         let _ = self.gate.mode.fetch_update(Ordering::Relaxed, Ordering::Relaxed, with);
     }

@@ -23,7 +23,7 @@ pub(crate) enum Outcome {
     Stale,
 }
 
-const OUTCOMES: usize = 6;
+pub(super) const OUTCOMES: usize = 6;
 
 type Counts = [AtomicU64; OUTCOMES];
 
@@ -156,6 +156,20 @@ pub struct CallCounts {
     pub rejected: u64,
     /// Ended after the circuit had changed its state: belongs to no count that decides.
     pub stale: u64,
+}
+
+#[cfg(feature = "otel")]
+impl CallCounts {
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            success: self.success + other.success,
+            failure: self.failure + other.failure,
+            ignored: self.ignored + other.ignored,
+            cancelled: self.cancelled + other.cancelled,
+            rejected: self.rejected + other.rejected,
+            stale: self.stale + other.stale,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -34,6 +34,8 @@ pub(crate) mod remote;
 mod settling;
 mod snapshot;
 mod sync;
+#[cfg(feature = "otel")]
+mod tally;
 mod threads;
 mod transition;
 mod window;
@@ -73,6 +75,8 @@ use rare::Rare;
 pub(crate) use remote::{Force, RemoteOpening};
 pub use snapshot::{CircuitState, FunctionSnapshot, Snapshot, WindowSnapshot};
 use sync::{AtomicU32, AtomicU64, Mutex, MutexGuard};
+#[cfg(feature = "otel")]
+pub(crate) use tally::Transition;
 use window::cells::WindowCells;
 #[cfg(any(feature = "redis", loom))]
 pub(crate) use word::Generation;
@@ -185,11 +189,14 @@ impl CircuitBreaker {
         counters: Counters,
     ) -> Self {
         static NEXT_ID: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+        let mode = Mode::of(&settings.settings).0;
+        #[cfg(feature = "otel")]
+        let mode = mode | if listeners.watchers.wants_attempts() { Mode::WATCHED } else { 0 };
         let circuit = Self {
             key,
             gate: Gate {
                 word: AtomicU64::new(Word::NEW.bits()),
-                mode: AtomicU64::new(Mode::of(&settings.settings).0),
+                mode: AtomicU64::new(mode),
                 failure_threshold: AtomicU32::new(settings.settings.failure_threshold),
                 slow_call: AtomicU64::new(NEVER),
                 measure: Measure::default(),
@@ -360,7 +367,7 @@ impl CircuitBreaker {
             });
         }
         if before.state() != state {
-            cold.events.push(self.event(before, after, cause));
+            self.tell_later(&mut cold, self.event(before, after, cause));
         }
         drop(cold);
         self.announce();
@@ -393,6 +400,30 @@ impl CircuitBreaker {
         let ran = self.counters.ran();
         // Relaxed: whoever moves it forward owns the difference, and nothing else depends on it.
         ran.saturating_sub(self.budgeted.fetch_max(ran, Ordering::Relaxed))
+    }
+
+    /// The calls that have ended, by outcome.
+    #[cfg(feature = "otel")]
+    pub(crate) fn calls(&self) -> CallCounts {
+        self.counters.total()
+    }
+
+    /// Whether calls are to note when their attempts begin: those that begin from now on.
+    #[cfg(feature = "otel")]
+    pub(crate) fn watch_attempts(&self, watched: bool) {
+        // Relaxed: a switch, as in `mode`.
+        if watched {
+            self.gate.mode.fetch_or(Mode::WATCHED, Ordering::Relaxed);
+        } else {
+            self.gate.mode.fetch_and(!Mode::WATCHED, Ordering::Relaxed);
+        }
+    }
+
+    /// An attempt that began at this moment has ended.
+    #[cfg(feature = "otel")]
+    pub(crate) fn tell_attempt(&self, outcome: Outcome, began: Nanos) {
+        let took = Duration::from_nanos(self.now().saturating_sub(began));
+        self.listeners.watchers.tell(|watcher| watcher.attempt(self.name(), outcome, took));
     }
 
     pub(crate) fn max_keys(&self) -> usize {

@@ -15,8 +15,22 @@ impl Mode {
     pub(super) const TIMED: u64 = 1 << 4;
     /// That the circuit is off has been noted (rule S5), and need not be noted again.
     pub(super) const OFF_AND_NOTED: u64 = 1 << 5;
+    /// Somebody wants to know how long attempts take: they must know when they began.
+    #[cfg(feature = "otel")]
+    pub(super) const WATCHED: u64 = 1 << 6;
+    /// Any of those for which calls read the clock.
+    #[cfg(feature = "otel")]
+    const CLOCKED: u64 = Self::TIMED | Self::WATCHED;
+    #[cfg(not(feature = "otel"))]
+    const CLOCKED: u64 = Self::TIMED;
     /// From here up: how the classes of the operation's errors stand. See [`classes`](super::classes).
     pub(super) const CLASSES: u64 = u64::MAX << 15;
+
+    /// What the settings say nothing of.
+    #[cfg(feature = "otel")]
+    pub(super) const NO_SETTINGS: u64 = Self::CLASSES | Self::WATCHED;
+    #[cfg(not(feature = "otel"))]
+    pub(super) const NO_SETTINGS: u64 = Self::CLASSES;
 
     pub(super) fn of(settings: &CircuitBreakerSettings) -> Self {
         let bit = |on: bool, bit: u64| if on { bit } else { 0 };
@@ -40,6 +54,17 @@ impl Mode {
 
     pub(super) fn timed(self) -> bool {
         self.0 & Self::TIMED != 0
+    }
+
+    #[cfg(feature = "otel")]
+    pub(super) fn watched(self) -> bool {
+        self.0 & Self::WATCHED != 0
+    }
+
+    /// Whether a call is to know when it begins, for whatever reason.
+    #[inline]
+    pub(super) fn clocked(self) -> bool {
+        self.0 & Self::CLOCKED != 0
     }
 
     /// What was read when the call began, but for what each attempt may begin with anew.

@@ -10,8 +10,8 @@ use crate::error::OpeningId;
 /// A permit without its circuit: what admission hands out and settling takes back.
 ///
 /// It is part of every guarded function's future, hence packed: the generation in the low bits,
-/// the lease above it, then whether the call can be slow, the kind of role on top. No kind is zero,
-/// so that an option is no larger.
+/// the lease above it, then whether somebody wants to know how long its attempts take and whether the
+/// call can be slow, the kind of role on top. No kind is zero, so that an option is no larger.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ticket {
     packed: NonZero<u64>,
@@ -31,6 +31,7 @@ pub(crate) enum Role {
 }
 
 const LEASE_SHIFT: u32 = Generation::BITS;
+const WATCHED: u64 = 1 << 60;
 const TIMED: u64 = 1 << 61;
 const KIND_SHIFT: u32 = 62;
 const CALLER: NonZero<u64> = NonZero::new(1 << KIND_SHIFT).unwrap();
@@ -43,7 +44,7 @@ const SHADOW: NonZero<u64> = NonZero::new(3 << KIND_SHIFT).unwrap();
 pub(crate) struct LeaseId(u32);
 
 impl LeaseId {
-    const BITS: u32 = TIMED.trailing_zeros() - LEASE_SHIFT;
+    const BITS: u32 = WATCHED.trailing_zeros() - LEASE_SHIFT;
 
     pub(super) fn next(self) -> Self {
         Self((self.0 + 1) & ((1 << Self::BITS) - 1))
@@ -66,6 +67,18 @@ impl Ticket {
     #[inline]
     pub(super) fn caller(generation: Generation) -> Self {
         Self { packed: CALLER | generation.as_u64(), began: None }
+    }
+
+    /// The same, of a call whose attempts are to be timed.
+    #[cfg(feature = "otel")]
+    pub(super) fn watched(self, moment: impl FnOnce() -> NonZero<Nanos>) -> Self {
+        Self { packed: self.packed | WATCHED, began: self.began.or_else(|| Some(moment())) }
+    }
+
+    #[cfg(feature = "otel")]
+    #[inline]
+    pub(crate) fn is_watched(self) -> bool {
+        self.packed.get() & WATCHED != 0
     }
 
     #[inline]

@@ -5,6 +5,8 @@ use super::CircuitBreaker;
 use super::classes::Family;
 #[cfg(any(feature = "redis", loom))]
 use super::hold::Led;
+#[cfg(feature = "otel")]
+use super::tally::Tally;
 
 #[derive(Default)]
 pub(super) struct Rare {
@@ -13,6 +15,9 @@ pub(super) struct Rare {
     /// Of a circuit that is led from outside.
     #[cfg(any(feature = "redis", loom))]
     pub(super) led: Led,
+    /// Of a circuit that has changed its state.
+    #[cfg(feature = "otel")]
+    pub(super) tally: Tally,
 }
 
 impl CircuitBreaker {

@@ -73,6 +73,10 @@ impl CircuitBreaker {
         }
         if self.word().generation() != ticket.generation() {
             self.counters.add(Outcome::Stale);
+            #[cfg(feature = "otel")]
+            if ticket.is_probe() {
+                self.count_probe(Outcome::Stale);
+            }
             return;
         }
         // Outside the lock: it is the user's code that writes the text.
@@ -86,7 +90,12 @@ impl CircuitBreaker {
             (_, Role::Probe(_)) => self.settle_probe(ticket, outcome, text),
             (_, Role::Shadow) => return,
         };
-        self.counters.add(if counted { outcome } else { Outcome::Stale });
+        let outcome = if counted { outcome } else { Outcome::Stale };
+        self.counters.add(outcome);
+        #[cfg(feature = "otel")]
+        if ticket.is_probe() {
+            self.count_probe(outcome);
+        }
     }
 
     /// Closed: starts the count of failures over, or goes into the window. False if stale.
@@ -283,7 +292,7 @@ impl CircuitBreaker {
         cold.since = now;
         cold.leases.clear();
         let window = self.window_figures(cold, now);
-        cold.events.push(Event {
+        let event = Event {
             failures: match why {
                 Why::FailuresInARow(failures) | Why::FailureRate { failures, .. } => failures,
                 Why::SlowCallRate { .. } => window.map_or(0, |window| window.failures),
@@ -294,7 +303,8 @@ impl CircuitBreaker {
             last_failure: text,
             wait: Some(wait.left),
             ..self.event(before, after, why.cause())
-        });
+        };
+        self.tell_later(cold, event);
         Ok(())
     }
 
@@ -324,7 +334,7 @@ impl CircuitBreaker {
         self.ramp.begin(now);
         self.change(|_| Some(after));
         cold.since = now;
-        cold.events.push(self.event(before, after, cause));
+        self.tell_later(cold, self.event(before, after, cause));
     }
 
     pub(super) fn event(&self, before: Word, after: Word, cause: Cause) -> Event {
@@ -341,6 +351,13 @@ impl CircuitBreaker {
             #[cfg(any(feature = "redis", loom))]
             generation: after.generation(),
         }
+    }
+
+    /// A change of state, under the lock; who holds it calls [`announce`](Self::announce) without it.
+    pub(super) fn tell_later(&self, cold: &mut Cold, event: Event) {
+        #[cfg(feature = "otel")]
+        self.count_transition(&event);
+        cold.events.push(event);
     }
 
     /// After a change, without the lock: wakes the loops that wait, then tells the listeners.

@@ -14,6 +14,8 @@
 //! the operation itself.
 
 mod cache;
+#[cfg(feature = "otel")]
+mod gone;
 mod text;
 
 use std::collections::BTreeMap;
@@ -25,8 +27,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+#[cfg(feature = "otel")]
+use crate::breaker::CallCounts;
 use crate::breaker::CircuitBreaker;
 use crate::settings::{CircuitBreakerSettings, Resolved};
+#[cfg(feature = "otel")]
+use gone::Gone;
 pub(crate) use text::with_text;
 
 /// Longer keys are cut: callers choose them, and they are kept. The hash tells them apart.
@@ -58,6 +64,9 @@ struct Table {
     told_full: bool,
     /// What circuits had to tell the retry budget when they were taken away.
     ran_of_gone: u64,
+    /// The calls of circuits that were taken away.
+    #[cfg(feature = "otel")]
+    calls_of_gone: Gone,
 }
 
 /// The place of a key, shared by the calls that are using it.
@@ -191,6 +200,8 @@ impl Keys {
         }
         let removed = table.slots.remove(&hash);
         table.ran_of_gone += removed.as_ref().map_or(0, |slot| slot.circuit.newly_ran());
+        #[cfg(feature = "otel")]
+        table.calls_of_gone.leave(removed.clone());
         drop(table);
         if let Some(slot) = removed {
             // Relaxed: a call that begins meanwhile comes before or after.
@@ -204,6 +215,14 @@ impl Keys {
         let mut table = self.table();
         let of_gone = std::mem::take(&mut table.ran_of_gone);
         of_gone + table.slots.values().map(|slot| slot.circuit.newly_ran()).sum::<u64>()
+    }
+
+    /// The calls of all keys, by outcome, of those that are no more, too: none of these ever falls.
+    #[cfg(feature = "otel")]
+    pub(crate) fn calls(&self) -> CallCounts {
+        let mut table = self.table();
+        let of_gone = table.calls_of_gone.calls();
+        table.slots.values().fold(of_gone, |sum, slot| sum.plus(slot.circuit.calls()))
     }
 
     /// The circuits, in the order of their keys.
@@ -266,7 +285,11 @@ impl Table {
             Ok(slot) if !slot.is_spare() => {
                 self.slots.insert(hash, Arc::new(slot));
             }
-            Ok(slot) => self.ran_of_gone += slot.circuit.newly_ran(),
+            Ok(slot) => {
+                self.ran_of_gone += slot.circuit.newly_ran();
+                #[cfg(feature = "otel")]
+                self.calls_of_gone.add(&slot.circuit);
+            }
             Err(slot) => {
                 self.slots.insert(hash, slot);
             }

@@ -1,8 +1,14 @@
 //! Sharing the circuits of a registry with those of other processes.
 
+#[cfg(feature = "otel")]
+use std::sync::Arc;
+#[cfg(feature = "otel")]
+use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
 
 use super::{Inner, Registry, current};
+#[cfg(feature = "otel")]
+use crate::breaker::CircuitState;
 use crate::error::SettingsError;
 use crate::event::{Listener, Subscription};
 use crate::shared::{SharedSettings, Sharing};
@@ -114,6 +120,25 @@ impl Inner {
                 tracing::error!(%error, "circuits are not shared");
             }
         }
+    }
+
+    /// The supervisor has failed at something.
+    #[cfg(feature = "otel")]
+    pub(crate) fn count_shared_error(&self) {
+        // Relaxed, here and below: a figure for whoever looks.
+        self.shared_errors.fetch_add(1, Ordering::Relaxed);
+    }
+
+    #[cfg(feature = "otel")]
+    pub(crate) fn shared_errors(&self) -> u64 {
+        self.shared_errors.load(Ordering::Relaxed)
+    }
+
+    /// The states of the fleet's circuits that have one here, as far as they are known; none while the
+    /// server is not reached.
+    #[cfg(feature = "otel")]
+    pub(crate) fn states_of_fleet(&self) -> Vec<(Arc<str>, CircuitState)> {
+        self.sharing().as_ref().map_or_else(Vec::new, Sharing::states_of_fleet)
     }
 
     pub(crate) fn shared_snapshot(&self) -> Option<SharedSnapshot> {

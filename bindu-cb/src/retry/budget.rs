@@ -8,6 +8,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::CoreRef;
+#[cfg(feature = "otel")]
+use super::Reasons;
 use crate::breaker::CircuitBreaker;
 use crate::settings::RetrySettings;
 
@@ -43,6 +45,9 @@ pub(crate) struct Budget {
     logged: AtomicU64,
     /// When the circuits were last asked, plus one.
     gathered: AtomicU64,
+    /// Of all retries, whether there is a budget or not.
+    #[cfg(feature = "otel")]
+    pub(crate) reasons: Reasons,
 }
 
 /// How the retries of an operation stand against its budget.

@@ -22,7 +22,7 @@ use super::nested::Attempt;
 use super::seen::{Seen, Text};
 use super::verdict::{Judgement, Recorded, Retry, Verdict};
 use super::wait::{Waiting, wait_or_hear};
-use super::{Call, DROPPED_AFTER_FAILURE, Delay, FAILED_VALUE};
+use super::{Call, DROPPED_AFTER_FAILURE, Delay, FAILED_VALUE, Reason};
 use crate::breaker::{CircuitBreaker, MOST_CLASSES, Outcome, Ticket};
 use crate::error::{AttemptTimeoutError, CircuitBreakerOpenError};
 
@@ -175,12 +175,12 @@ impl<'a> ClassedCall<'a> {
 
     /// An attempt has returned an error. `None`: that was the last one.
     pub fn failed(&mut self, seen: Seen<'_>) -> Option<Delay> {
-        self.after_attempt(seen.judgement(), seen.text, seen.class_of_error())
+        self.after_attempt(seen.judgement(), seen.text, seen.class_of_error(), Reason::Error)
     }
 
     /// An attempt has returned a value that means a failure: of no class.
     pub fn failed_value(&mut self) -> Option<Delay> {
-        self.after_attempt(Verdict::Transient.into(), FAILED_VALUE, "")
+        self.after_attempt(Verdict::Transient.into(), FAILED_VALUE, "", Reason::FailedValue)
     }
 
     /// An attempt has run into its time limit.
@@ -189,7 +189,12 @@ impl<'a> ClassedCall<'a> {
         timeout: &AttemptTimeoutError,
         class: &'static str,
     ) -> Option<Delay> {
-        self.after_attempt(Verdict::Transient.into(), Text::Display(timeout), class)
+        self.after_attempt(
+            Verdict::Transient.into(),
+            Text::Display(timeout),
+            class,
+            Reason::TimedOut,
+        )
     }
 
     /// As [`failed`](Self::failed), for a function without a loop.
@@ -218,6 +223,7 @@ impl<'a> ClassedCall<'a> {
         mut judgement: Judgement,
         text: Text<'_>,
         label: &'static str,
+        reason: Reason,
     ) -> Option<Delay> {
         let recorded = judgement.recorded;
         let class = self.class_of(recorded, label);
@@ -225,7 +231,7 @@ impl<'a> ClassedCall<'a> {
         if self.has_used_up_its_probe() {
             judgement.retry = Retry::No;
         }
-        let delay = self.call.after_attempt(judgement, text);
+        let delay = self.call.after_attempt(judgement, text, reason);
         if delay.is_some() {
             self.hold(recorded, class.as_ref());
         }

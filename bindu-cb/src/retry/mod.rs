@@ -5,6 +5,7 @@ mod budget;
 mod class;
 mod core_ref;
 mod nested;
+mod reason;
 pub(crate) mod schedule;
 pub(crate) mod seen;
 pub(crate) mod verdict;
@@ -29,6 +30,9 @@ pub use budget::RetryBudgetSnapshot;
 pub use class::ClassedCall;
 pub(crate) use core_ref::{CoreRef, core_ref};
 use nested::Attempt;
+pub(crate) use reason::Reason;
+#[cfg(feature = "otel")]
+pub(crate) use reason::Reasons;
 use schedule::Schedule;
 use seen::{Seen, Text};
 use verdict::{Judgement, Recorded, Retry, Verdict};
@@ -57,6 +61,9 @@ struct Trouble<'a> {
     schedule: Schedule,
     /// When the call began, in nanoseconds of its circuit's clock, if a deadline was set then.
     began: Option<u64>,
+    /// When the attempt that runs began, of a call whose attempts are timed.
+    #[cfg(feature = "otel")]
+    attempt_began: Option<u64>,
     /// Attempts that have ended.
     attempts: u32,
     /// Whether one of them was a failure of the service.
@@ -134,6 +141,10 @@ impl<'a> Call<'a> {
     #[inline]
     pub fn success(&mut self) {
         if let Some(ticket) = self.admission.ticket() {
+            #[cfg(feature = "otel")]
+            if ticket.is_watched() {
+                self.tell_attempt(Outcome::Success);
+            }
             self.core.circuit.settle_success(ticket);
             self.admission = self.admission.without_ticket();
         }
@@ -141,17 +152,17 @@ impl<'a> Call<'a> {
 
     /// An attempt has returned an error. `None`: that was the last one.
     pub fn failed(&mut self, seen: Seen<'_>) -> Option<Delay> {
-        self.after_attempt(seen.judgement(), seen.text)
+        self.after_attempt(seen.judgement(), seen.text, Reason::Error)
     }
 
     /// An attempt has returned a value that means a failure.
     pub fn failed_value(&mut self) -> Option<Delay> {
-        self.after_attempt(Verdict::Transient.into(), FAILED_VALUE)
+        self.after_attempt(Verdict::Transient.into(), FAILED_VALUE, Reason::FailedValue)
     }
 
     /// An attempt has run into its time limit.
     pub fn timed_out(&mut self, timeout: &AttemptTimeoutError) -> Option<Delay> {
-        self.after_attempt(Verdict::Transient.into(), Text::Display(timeout))
+        self.after_attempt(Verdict::Transient.into(), Text::Display(timeout), Reason::TimedOut)
     }
 
     /// As [`failed`](Self::failed), for a function without a loop.
@@ -169,12 +180,21 @@ impl<'a> Call<'a> {
         self.record(Recorded::Failure, Text::Display(timeout));
     }
 
-    pub(crate) fn after_attempt(&mut self, judgement: Judgement, text: Text<'_>) -> Option<Delay> {
+    pub(crate) fn after_attempt(
+        &mut self,
+        judgement: Judgement,
+        text: Text<'_>,
+        reason: Reason,
+    ) -> Option<Delay> {
         let per_attempt = self.mode.per_attempt();
         // Dry run changes nothing for the caller.
         let is_probe =
             self.admission.ticket().is_some_and(Ticket::is_probe) && !self.mode.dry_run();
         let ticket = self.admission.ticket();
+        #[cfg(feature = "otel")]
+        if ticket.is_some_and(Ticket::is_watched) {
+            self.tell_attempt(judgement.recorded.into());
+        }
         let trouble = self.trouble();
         trouble.attempts = trouble.attempts.saturating_add(1);
         // Without its lease, which goes back with each attempt that is counted singly.
@@ -186,7 +206,10 @@ impl<'a> Call<'a> {
             self.record(judgement.recorded, text);
         }
         if let Some(Delay(wait)) = delay {
-            self.log_retry(wait, text);
+            let reason = reason.unless_throttled(judgement.retry);
+            #[cfg(feature = "otel")]
+            self.core.budget.reasons.count(reason);
+            self.log_retry(wait, text, reason);
         }
         delay
     }
@@ -238,6 +261,10 @@ impl<'a> Call<'a> {
 
     fn settle(&mut self, outcome: Outcome, text: Text<'_>) {
         if let Some(ticket) = self.admission.ticket() {
+            #[cfg(feature = "otel")]
+            if ticket.is_watched() {
+                self.tell_attempt(outcome);
+            }
             self.core.circuit.settle(ticket, outcome, &|| text.make());
             // Not before: the user's code makes the text, and if it panics the drop has a permit
             // to give back.
@@ -254,6 +281,8 @@ impl<'a> Call<'a> {
                 settings: policy.settings.clone(),
                 no_wait: policy.no_wait,
                 began,
+                #[cfg(feature = "otel")]
+                attempt_began: began,
                 attempts: 0,
                 failed: false,
                 last_ticket: None,
@@ -262,7 +291,20 @@ impl<'a> Call<'a> {
         })
     }
 
-    fn log_retry(&self, wait: Duration, text: Text<'_>) {
+    /// The attempt that runs, if one does, has ended.
+    #[cfg(feature = "otel")]
+    #[cold]
+    fn tell_attempt(&mut self, outcome: Outcome) {
+        let began = match &mut *self.trouble {
+            Some(trouble) => trouble.attempt_began.take(),
+            None => self.admission.began(),
+        };
+        if let Some(began) = began {
+            self.core.circuit.tell_attempt(outcome, began);
+        }
+    }
+
+    fn log_retry(&self, wait: Duration, text: Text<'_>, reason: Reason) {
         let Some(trouble) = &*self.trouble else { return };
         tracing::debug!(
             operation = self.core.circuit.name(),
@@ -270,6 +312,7 @@ impl<'a> Call<'a> {
             attempt = trouble.attempts,
             of = trouble.settings.attempts,
             ?wait,
+            %reason,
             error = text.make(),
             "attempt failed, waiting before the next"
         );
@@ -308,6 +351,10 @@ impl<'a> Call<'a> {
             self.mode = self.mode.for_attempt(self.core.circuit.mode());
             self.admission = self.core.circuit.admit(self.mode);
         }
+        #[cfg(feature = "otel")]
+        if self.admission.ticket().is_some_and(Ticket::is_watched) {
+            self.trouble().attempt_began = Some(self.core.circuit.now());
+        }
         Poll::Ready(())
     }
 }
@@ -337,6 +384,11 @@ impl Drop for Call<'_> {
 impl Call<'_> {
     #[cold]
     fn abandon(&mut self) {
+        #[cfg(feature = "otel")]
+        if self.admission.ticket().is_some_and(Ticket::is_watched) {
+            let panicked = std::thread::panicking();
+            self.tell_attempt(if panicked { Outcome::Failure } else { Outcome::Cancelled });
+        }
         let trouble = self.trouble.take();
         let Some(ticket) = self.admission.ticket() else { return };
         self.admission = Admission::NOT_ASKED;

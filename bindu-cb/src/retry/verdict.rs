@@ -6,6 +6,8 @@ use std::io;
 use std::time::Duration;
 
 use crate::breaker::CircuitBreaker;
+#[cfg(feature = "otel")]
+use crate::breaker::Outcome;
 use crate::error::{AttemptTimeoutError, CallError, CircuitBreakerOpenError, OpenCause};
 
 /// What an attempt's result means to the loop and to the circuit.
@@ -126,6 +128,17 @@ pub(crate) enum Recorded {
     Success,
     Failure,
     Nothing,
+}
+
+#[cfg(feature = "otel")]
+impl From<Recorded> for Outcome {
+    fn from(recorded: Recorded) -> Self {
+        match recorded {
+            Recorded::Success => Self::Success,
+            Recorded::Failure => Self::Failure,
+            Recorded::Nothing => Self::Ignored,
+        }
+    }
 }
 
 impl From<Verdict> for Judgement {

@@ -13,6 +13,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+#[cfg(feature = "otel")]
+use super::measure::FleetStates;
 use super::protocol::Phase;
 use super::replica::{Change, GRACE, News};
 use crate::breaker::{CircuitBreaker, Force, RemoteOpening, Wanted};
@@ -64,8 +66,10 @@ pub(crate) struct Hub {
     arrived: Notify,
     stopped: AtomicBool,
     /// Whose circuits these are.
-    registry: Weak<Registry>,
+    pub(super) registry: Weak<Registry>,
     pub(super) status: Status,
+    #[cfg(feature = "otel")]
+    pub(super) fleet: FleetStates,
 }
 
 /// What can be seen of a supervisor from outside.
@@ -96,6 +100,16 @@ impl Hub {
             self.arrived.notify_one();
         }
         !is_stopped
+    }
+
+    /// Waits for an answer, and lets those know who measure how long that takes.
+    pub(super) async fn exchange<T>(&self, answer: impl Future<Output = T>) -> T {
+        #[cfg(feature = "otel")]
+        let began = Instant::now();
+        let answer = answer.await;
+        #[cfg(feature = "otel")]
+        self.tell_exchange(began.elapsed());
+        answer
     }
 
     /// Resolves when there is something to take, or the end has come.

@@ -6,6 +6,8 @@ use std::time::Duration;
 use super::codec::Mark;
 use super::millis;
 use super::protocol::{Action, Answer, By, Phase, Stamp};
+#[cfg(feature = "otel")]
+use super::replica::FleetState;
 use super::replica::{At, Change, Feed, News, Replica, Source, Standing, Terms};
 use crate::breaker::{CircuitBreaker, Force, RemoteOpening, Wanted};
 
@@ -60,6 +62,11 @@ impl Member {
     pub(super) fn answered(&mut self, action: &Action, answer: Answer, now: At) {
         let feeds = self.replica.answered(action, answer, standing(&self.circuit), now);
         self.feed(feeds, now);
+    }
+
+    #[cfg(feature = "otel")]
+    pub(super) fn fleet(&self) -> FleetState {
+        self.replica.fleet()
     }
 
     pub(super) fn server_has_lost(&mut self) {

@@ -22,6 +22,8 @@ mod connect;
 mod fleet;
 mod hub;
 mod key;
+#[cfg(feature = "otel")]
+mod measure;
 mod member;
 #[cfg(any(test, feature = "test-util"))]
 mod memory;

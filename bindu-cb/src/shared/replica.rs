@@ -182,6 +182,17 @@ impl Known {
     }
 }
 
+/// What the fleet's circuit is, as far as is known.
+#[cfg(feature = "otel")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FleetState {
+    pub phase: Phase,
+    /// When the wait is over.
+    pub until: At,
+    /// When the lease ends, if there is one.
+    pub leased_until: At,
+}
+
 /// An opening of the process's own circuit that the fleet has not taken over.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Trip {
@@ -467,6 +478,13 @@ impl Replica {
     /// The last version that was heard of: goes with every command.
     pub fn stamp(&self) -> Stamp {
         self.seen
+    }
+
+    #[cfg(feature = "otel")]
+    pub fn fleet(&self) -> FleetState {
+        let Known { phase, until, lease, .. } = &self.known;
+        let leased_until = lease.as_ref().map_or(0, |(_, until)| *until);
+        FleetState { phase: *phase, until: *until, leased_until }
     }
 
     #[cfg(any(test, feature = "test-util"))]

@@ -59,6 +59,8 @@ impl Report {
         self.hub.status.connected.store(connected, Ordering::Relaxed);
         if failed {
             self.hub.status.errors.fetch_add(1, Ordering::Relaxed);
+            #[cfg(feature = "otel")]
+            self.hub.count_error();
         }
     }
 

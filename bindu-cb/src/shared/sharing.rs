@@ -10,6 +10,8 @@ use super::hub::{Hub, Side};
 use super::redis::RedisConnector;
 use super::server::Connector;
 use super::supervisor::Supervisor;
+#[cfg(feature = "otel")]
+use crate::breaker::CircuitState;
 use crate::error::{SettingProblem, SettingsError};
 use crate::event::Subscription;
 use crate::random;
@@ -69,6 +71,11 @@ impl Sharing {
     pub(crate) fn is_connected(&self) -> bool {
         // Relaxed: a figure for whoever looks.
         self.side.0.status.connected.load(Ordering::Relaxed)
+    }
+
+    #[cfg(feature = "otel")]
+    pub(crate) fn states_of_fleet(&self) -> Vec<(Arc<str>, CircuitState)> {
+        if self.is_connected() { self.side.0.states_of_fleet() } else { Vec::new() }
     }
 
     pub(crate) fn errors(&self) -> u64 {

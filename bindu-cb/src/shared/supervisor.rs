@@ -258,7 +258,10 @@ impl<C: Connector> Supervisor<C> {
                 if !up.is_looking {
                     (up.is_looking, up.heard_before) = (true, self.heard);
                     let (server, since) = (up.server.clone(), self.cursor);
-                    self.tasks.spawn(async move { Returned::Changes(server.changes(since).await) });
+                    let hub = Arc::clone(&self.hub);
+                    self.tasks.spawn(async move {
+                        Returned::Changes(hub.exchange(server.changes(since)).await)
+                    });
                 }
             }
             _ => {}
@@ -300,6 +303,7 @@ impl<C: Connector> Supervisor<C> {
     fn heard(&mut self, message: &Message, source: Source) {
         let operation: Arc<str> = message.op.as_str().into();
         if let Some(mark) = message.mark {
+            self.measure_delay(&operation, mark, source);
             self.heard = self.heard.max(Some(mark));
             if let Some(member) = self.members.get_mut(&operation) {
                 member.mark = Some(mark);
@@ -324,7 +328,36 @@ impl<C: Connector> Supervisor<C> {
             return;
         };
         member.learn(news, source, now);
+        self.note_fleet(operation);
         self.step(operation);
+    }
+
+    /// What the fleet's circuit is now, for whoever measures.
+    fn note_fleet(&self, operation: &Arc<str>) {
+        #[cfg(feature = "otel")]
+        if let Some(member) = self.members.get(operation) {
+            self.hub.fleet.note(operation, member.fleet(), self.born);
+        }
+        #[cfg(not(feature = "otel"))]
+        let _ = operation;
+    }
+
+    /// Of a change that has not been heard of before, how long ago it was. Not of one that was made
+    /// before this connection, or this circuit: that is no delay.
+    fn measure_delay(&self, operation: &Arc<str>, mark: Mark, source: Source) {
+        #[cfg(feature = "otel")]
+        if let (Link::Up(Up { is_ready: true, .. }), Some(member)) =
+            (&self.link, self.members.get(operation))
+            && Some(mark) > member.mark
+            && (source == Source::Push || member.mark.is_some())
+        {
+            let delay = i128::from(self.now()) + self.ahead - i128::from(mark.time);
+            // By two clocks: of a moment ago it may seem that it is yet to come.
+            let delay = Duration::from_millis(u64::try_from(delay).unwrap_or(0));
+            self.hub.tell(|watcher| watcher.propagation(operation, delay));
+        }
+        #[cfg(not(feature = "otel"))]
+        let _ = (operation, mark, source);
     }
 
     /// Looks at one circuit, and sends what it wants to be sent.
@@ -338,8 +371,10 @@ impl<C: Connector> Supervisor<C> {
         {
             let command = command(member, action.clone(), now, self.ahead);
             let (server, operation) = (up.server.clone(), Arc::clone(operation));
+            let hub = Arc::clone(&self.hub);
             self.tasks.spawn(async move {
-                let result = server.execute(Arc::clone(&operation), command).await;
+                let executed = server.execute(Arc::clone(&operation), command);
+                let result = hub.exchange(executed).await;
                 Returned::Done(operation, action, Box::new(result))
             });
         }

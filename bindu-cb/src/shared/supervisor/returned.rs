@@ -93,6 +93,7 @@ impl<C: Connector> Supervisor<C> {
                 let news = message.as_ref().map(|message| &message.news);
                 member.learn(news, Source::Answer, now);
                 member.answered(action, answer, now);
+                self.note_fleet(operation);
             }
             Err(error) => {
                 member.unanswered(action);
@@ -211,9 +212,9 @@ impl<C: Connector> Supervisor<C> {
         for operation in &operations {
             up.unread.remove(operation);
         }
-        let server = up.server.clone();
+        let (server, hub) = (up.server.clone(), Arc::clone(&self.hub));
         self.tasks.spawn(async move {
-            let result = server.read(operations.clone()).await;
+            let result = hub.exchange(server.read(operations.clone())).await;
             Returned::Read(operations, result)
         });
     }
@@ -238,6 +239,8 @@ impl<C: Connector> Supervisor<C> {
 
     fn go_down(&mut self, error: &ServerError) {
         self.report.disconnected(error);
+        #[cfg(feature = "otel")]
+        self.hub.fleet.forget();
         // With what is on its way: the answers would be those of another connection.
         self.tasks = JoinSet::new();
         for member in self.members.values_mut() {

@@ -1,0 +1,35 @@
+//! How the sharing of circuits stands.
+
+use opentelemetry::metrics::Meter;
+
+use super::{Measured, measure};
+
+pub(super) fn install(meter: &Meter, measured: impl Fn() -> Measured) {
+    let measuring = measured();
+    meter
+        .u64_observable_gauge("circuit_breaker.shared.connected")
+        .with_description("1 while the server of the shared circuits answers, else 0")
+        .with_callback(move |observer| {
+            measure(&measuring, |registry, _| {
+                if let Some(shared) = registry.shared_snapshot() {
+                    observer.observe(u64::from(shared.connected), &[]);
+                }
+            });
+        })
+        .build();
+    let measuring = measured();
+    meter
+        .u64_observable_counter("circuit_breaker.shared.errors")
+        .with_unit("{error}")
+        .with_description(
+            "Commands to the server of the shared circuits, and connections, that failed",
+        )
+        .with_callback(move |observer| {
+            measure(&measuring, |registry, _| {
+                if registry.shared_snapshot().is_some() {
+                    observer.observe(registry.shared_errors(), &[]);
+                }
+            });
+        })
+        .build();
+}
