@@ -354,6 +354,7 @@ impl CircuitBreaker {
     }
 
     /// A change of state, under the lock; who holds it calls [`announce`](Self::announce) without it.
+    #[cfg_attr(not(feature = "otel"), expect(clippy::unused_self, reason = "nobody counts"))]
     pub(super) fn tell_later(&self, cold: &mut Cold, event: Event) {
         #[cfg(feature = "otel")]
         self.count_transition(&event);

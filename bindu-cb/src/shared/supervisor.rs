@@ -8,6 +8,8 @@
 //! Here is what it does by itself, and with what its circuits tell it; what it does with an answer is in
 //! [`returned`].
 
+#[cfg(feature = "otel")]
+mod measure;
 mod returned;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -303,6 +305,7 @@ impl<C: Connector> Supervisor<C> {
     fn heard(&mut self, message: &Message, source: Source) {
         let operation: Arc<str> = message.op.as_str().into();
         if let Some(mark) = message.mark {
+            #[cfg(feature = "otel")]
             self.measure_delay(&operation, mark, source);
             self.heard = self.heard.max(Some(mark));
             if let Some(member) = self.members.get_mut(&operation) {
@@ -328,36 +331,9 @@ impl<C: Connector> Supervisor<C> {
             return;
         };
         member.learn(news, source, now);
+        #[cfg(feature = "otel")]
         self.note_fleet(operation);
         self.step(operation);
-    }
-
-    /// What the fleet's circuit is now, for whoever measures.
-    fn note_fleet(&self, operation: &Arc<str>) {
-        #[cfg(feature = "otel")]
-        if let Some(member) = self.members.get(operation) {
-            self.hub.fleet.note(operation, member.fleet(), self.born);
-        }
-        #[cfg(not(feature = "otel"))]
-        let _ = operation;
-    }
-
-    /// Of a change that has not been heard of before, how long ago it was. Not of one that was made
-    /// before this connection, or this circuit: that is no delay.
-    fn measure_delay(&self, operation: &Arc<str>, mark: Mark, source: Source) {
-        #[cfg(feature = "otel")]
-        if let (Link::Up(Up { is_ready: true, .. }), Some(member)) =
-            (&self.link, self.members.get(operation))
-            && Some(mark) > member.mark
-            && (source == Source::Push || member.mark.is_some())
-        {
-            let delay = i128::from(self.now()) + self.ahead - i128::from(mark.time);
-            // By two clocks: of a moment ago it may seem that it is yet to come.
-            let delay = Duration::from_millis(u64::try_from(delay).unwrap_or(0));
-            self.hub.tell(|watcher| watcher.propagation(operation, delay));
-        }
-        #[cfg(not(feature = "otel"))]
-        let _ = (operation, mark, source);
     }
 
     /// Looks at one circuit, and sends what it wants to be sent.

@@ -93,6 +93,7 @@ impl<C: Connector> Supervisor<C> {
                 let news = message.as_ref().map(|message| &message.news);
                 member.learn(news, Source::Answer, now);
                 member.answered(action, answer, now);
+                #[cfg(feature = "otel")]
                 self.note_fleet(operation);
             }
             Err(error) => {
