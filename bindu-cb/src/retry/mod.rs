@@ -193,6 +193,8 @@ impl<'a> Call<'a> {
         let ticket = self.admission.ticket();
         #[cfg(feature = "otel")]
         if ticket.is_some_and(Ticket::is_watched) {
+            // Of the attempt that has ended: the call is not told of it again.
+            self.trouble();
             self.tell_attempt(judgement.recorded.into());
         }
         let trouble = self.trouble();

@@ -1,13 +1,17 @@
-//! What tests of shared circuits run against: real servers, each on a port and in a directory of
-//! its own, and a proxy that makes the network between bad.
+//! What tests run against: real servers, each on a port and in a directory of its own, and a proxy
+//! that makes the network between bad.
 //!
 //! It is for tests: whatever goes wrong panics, and says what.
 
+mod http;
 mod install;
 mod ports;
 mod process;
+mod prometheus;
 mod proxy;
 mod redis;
 
+pub use http::http;
+pub use prometheus::{PrometheusServer, promtool};
 pub use proxy::{Mode, Proxy};
 pub use redis::{Options, RedisServer};

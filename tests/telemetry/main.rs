@@ -1,0 +1,11 @@
+//! The metrics of the feature `otel`.
+
+mod attempts;
+mod circuits;
+mod installation;
+mod keys;
+mod otlp;
+mod retries;
+mod rules;
+mod shared;
+mod support;
