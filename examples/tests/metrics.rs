@@ -141,7 +141,7 @@ fn an_outage(example: &Example, prometheus: &PrometheusServer) -> f64 {
     expect(prometheus, &states, &[("local closed", "1"), ("shared closed", "1")]);
     expect(prometheus, "circuit_breaker_shared_connected", &[("", "1")]);
     let begun = now();
-    // To be seen before anything happens.
+    // What was before is to be seen at a step of the range, which has one every 200 ms.
     std::thread::sleep(Duration::from_millis(500));
 
     assert_eq!(example.post("/service/kill"), 200);
@@ -190,6 +190,8 @@ fn an_outage(example: &Example, prometheus: &PrometheusServer) -> f64 {
     expect(prometheus, refused, &[("", "1")]);
     let attempts = format!("circuit_breaker_attempt_duration_seconds_count{{{SAVE}}}");
     expect(prometheus, &attempts, &[("failure", "7"), ("success", "6")]);
+    // So is what is after.
+    std::thread::sleep(Duration::from_millis(500));
     begun
 }
 
