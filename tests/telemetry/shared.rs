@@ -98,7 +98,7 @@ async fn exchanges_with_the_server_are_timed() {
             let exchanges = || sdk.metric("circuit_breaker.shared.sync.duration");
             let so_far = || {
                 let (count, sum, _) = exchanges().durations[""].clone();
-                (count, (sum * 1_000.0).round(), server.commands())
+                (count, Duration::from_secs_f64(sum).as_millis(), server.commands())
             };
             sleep(Duration::from_millis(100)).await;
             let before = so_far();
@@ -106,7 +106,7 @@ async fn exchanges_with_the_server_are_timed() {
             let after = so_far();
             assert_eq!(after.2 - before.2, 9, "a look every half second");
             assert_eq!(after.0 - before.0, 9);
-            assert_eq!(after.1 - before.1, 90.0, "milliseconds, there and back");
+            assert_eq!(after.1 - before.1, 90, "milliseconds, there and back");
             let exchanges = exchanges();
             assert_eq!((exchanges.kind, &*exchanges.unit), ("histogram", "s"));
             let (_, _, boundaries) = &exchanges.durations[""];

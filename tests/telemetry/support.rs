@@ -127,8 +127,8 @@ fn looked_at(metric: &Metric) -> Collected {
 
 impl Collected {
     fn add(&mut self, attributes: Attributes, value: u64) {
-        let before = self.values.insert(attributes.clone(), value);
-        assert_eq!(before, None, "{attributes} twice");
+        assert!(!self.values.contains_key(&attributes), "{attributes} twice");
+        self.values.insert(attributes, value);
     }
 
     /// The sum of the values whose attributes hold all of these.

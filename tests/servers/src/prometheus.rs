@@ -73,12 +73,12 @@ impl PrometheusServer {
         }
     }
 
-    /// The answer to a PromQL query, as JSON.
+    /// The answer to a `PromQL` query, as JSON.
     pub fn query(&self, query: &str) -> String {
         self.ask(&format!("/api/v1/query?query={}", escaped(query)))
     }
 
-    /// The answers to a PromQL query from one moment to another, in seconds of the wall clock.
+    /// The answers to a `PromQL` query from one moment to another, in seconds of the wall clock.
     pub fn query_range(&self, query: &str, from: f64, to: f64) -> String {
         let query = escaped(query);
         self.ask(&format!("/api/v1/query_range?query={query}&start={from}&end={to}&step=200ms"))
