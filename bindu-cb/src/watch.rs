@@ -1,6 +1,7 @@
 //! Who measures what the circuits of a registry do: durations, which nobody keeps, and which are told
 //! as they happen.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -28,7 +29,7 @@ pub(crate) trait Watcher: Send + Sync {
 /// The watchers of a registry.
 #[derive(Default)]
 pub(crate) struct Watchers {
-    list: RwLock<Vec<Arc<dyn Watcher>>>,
+    list: RwLock<Arc<Vec<Arc<dyn Watcher>>>>,
     /// Whether one of them wants attempts.
     wants_attempts: AtomicBool,
     /// Held while that is told to the circuits.
@@ -52,7 +53,7 @@ impl Watchers {
     ) {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
-        change(&mut list);
+        change(Arc::make_mut(&mut list));
         let wants = list.iter().any(|watcher| watcher.wants_attempts());
         drop(list);
         if self.wants_attempts.swap(wants, Ordering::Relaxed) != wants {
@@ -60,11 +61,13 @@ impl Watchers {
         }
     }
 
+    /// Never panics: there is a call to be settled after it.
     pub(crate) fn tell(&self, what: impl Fn(&dyn Watcher)) {
         // Taken out first: what they do is not ours.
-        let list = self.list.read().unwrap_or_else(PoisonError::into_inner).clone();
-        for watcher in &list {
-            what(&**watcher);
+        let list = Arc::clone(&self.list.read().unwrap_or_else(PoisonError::into_inner));
+        for watcher in &*list {
+            // AssertUnwindSafe: of what a panic may leave half done, we look at nothing.
+            let _ = catch_unwind(AssertUnwindSafe(|| what(&**watcher)));
         }
     }
 }

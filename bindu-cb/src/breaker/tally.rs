@@ -1,7 +1,6 @@
 //! What a circuit has done, counted for whoever asks: its changes of state, and its probes.
 //!
-//! In the places alone that have the circuit's lock, or are about to. Circuits of keys do not count
-//! it: nobody asks them.
+//! Only on ways that take the circuit's lock anyway. Circuits of keys do not count: nobody asks them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -25,7 +24,7 @@ pub(crate) struct Transition {
 }
 
 impl CircuitBreaker {
-    /// Under the circuit's lock: whoever sees the new state finds it counted, if not at once.
+    /// Under the circuit's lock, right after the word has changed.
     pub(super) fn count_transition(&self, event: &Event) {
         if self.key.is_some() {
             return;

@@ -193,7 +193,7 @@ impl<'a> Call<'a> {
         let ticket = self.admission.ticket();
         #[cfg(feature = "otel")]
         if ticket.is_some_and(Ticket::is_watched) {
-            // Of the attempt that has ended: the call is not told of it again.
+            // Made before: it has when the attempt began, until that has been told of.
             self.trouble();
             self.tell_attempt(judgement.recorded.into());
         }

@@ -22,7 +22,12 @@ impl FleetStates {
         self.states().insert(Arc::clone(operation), (state, born));
     }
 
-    pub(super) fn forget(&self) {
+    /// What it is cannot be read any more.
+    pub(super) fn forget(&self, operation: &str) {
+        self.states().remove(operation);
+    }
+
+    pub(super) fn forget_all(&self) {
         self.states().clear();
     }
 

@@ -541,13 +541,16 @@ async fn a_class_that_is_opened_is_awake_and_knows_the_calls_of_before() {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_made_for_a_circuit_that_is_not_led() {
-    let circuit = circuit();
-    for (_, change) in CHANGES {
-        change(&circuit);
+    for circuit in [circuit(), circuit().of_key("key".into())] {
+        for (_, change) in CHANGES {
+            change(&circuit);
+        }
+        let opening = RemoteOpening { hold: Some(secs(60)), ..opening(Duration::ZERO) };
+        let generation = circuit.remote_open(opening).unwrap();
+        assert!(!circuit.hold(generation, secs(60)) && !circuit.release(generation));
+        // Telemetry counts changes, but not those of keys.
+        let counts = cfg!(feature = "otel") && circuit.key().is_none();
+        assert_eq!(circuit.rare().is_some(), counts);
+        assert!(circuit.try_acquire().is_ok(), "no hold either");
     }
-    let opening = RemoteOpening { hold: Some(secs(60)), ..opening(Duration::ZERO) };
-    let generation = circuit.remote_open(opening).unwrap();
-    assert!(!circuit.hold(generation, secs(60)) && !circuit.release(generation));
-    assert!(circuit.rare().is_none());
-    assert!(circuit.try_acquire().is_ok(), "no hold either");
 }

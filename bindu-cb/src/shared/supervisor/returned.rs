@@ -56,10 +56,16 @@ impl<C: Connector> Supervisor<C> {
             match found {
                 Found::Nothing => self.learn(operation, None, Source::Answer),
                 Found::Record(message) => self.heard(&message, Source::Answer),
-                Found::Unreadable => self.report.unreadable(operation),
+                Found::Unreadable => self.unreadable(operation),
             }
         }
         self.read_on();
+    }
+
+    fn unreadable(&mut self, operation: &str) {
+        self.report.unreadable(operation);
+        #[cfg(feature = "otel")]
+        self.hub.fleet.forget(operation);
     }
 
     pub(super) fn done(
@@ -84,7 +90,7 @@ impl<C: Connector> Supervisor<C> {
             }
             Ok(Reply { answer: answer @ Answer::Schema, .. }) => {
                 member.answered(action, answer, now);
-                self.report.unreadable(operation);
+                self.unreadable(operation);
             }
             Ok(Reply { answer, message, .. }) => {
                 if let Some(message) = &message {
@@ -241,7 +247,7 @@ impl<C: Connector> Supervisor<C> {
     fn go_down(&mut self, error: &ServerError) {
         self.report.disconnected(error);
         #[cfg(feature = "otel")]
-        self.hub.fleet.forget();
+        self.hub.fleet.forget_all();
         // With what is on its way: the answers would be those of another connection.
         self.tasks = JoinSet::new();
         for member in self.members.values_mut() {
