@@ -23,7 +23,7 @@
 //! - [`Classify`] on an error type, to say which errors are worth another attempt and which count.
 //! - [`Operation`] and [`execute_with_retry`] for closures; [`CircuitBreaker`] alone.
 //! - [`registry`] for everything that is about all circuits: [`Settings`], snapshots, listeners.
-//! - The module `testing` in tests (feature `test-util`).
+//! - The module `testing` in tests (feature `test-util`), and `telemetry` for metrics (feature `otel`).
 //!
 //! # Features
 //!

@@ -49,8 +49,8 @@
 //!
 //! # Cost
 //!
-//! A success costs what it costs without: all but the durations is read off what the circuits keep
-//! anyway, when somebody collects.
+//! All but the durations is read off what the circuits keep anyway, when somebody collects. For the
+//! durations a success costs one test of a bit, also while nobody has asked for them.
 
 mod attributes;
 mod circuits;
@@ -99,6 +99,17 @@ pub fn install(meter: &Meter) -> Telemetry {
 ///
 /// Several may be there at a time, each with a meter of its own. Two at a time with one meter would each
 /// observe the same, and the SDK adds that up. One after the other is fine.
+///
+/// ```
+/// use bindu_cb::telemetry::{Telemetry, install};
+///
+/// struct Service {
+///     telemetry: Telemetry,
+/// }
+///
+/// let service = Service { telemetry: install(&opentelemetry::global::meter("service")) };
+/// # drop(service.telemetry);
+/// ```
 #[must_use = "the metrics end as soon as this is dropped"]
 pub struct Telemetry {
     measuring: Arc<Measuring>,
