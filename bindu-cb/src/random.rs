@@ -8,6 +8,12 @@ thread_local! {
     static STATE: Cell<u64> = Cell::new(RandomState::new().hash_one(0_u8));
 }
 
+/// From here on this thread draws what every thread draws that was given this seed.
+#[cfg(feature = "test-util")]
+pub(crate) fn seed(seed: u64) {
+    STATE.set(seed);
+}
+
 /// Any 64 bits.
 pub(crate) fn bits() -> u64 {
     // SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
@@ -57,6 +63,17 @@ mod tests {
         assert!(draws.iter().all(|draw| (low..=high).contains(draw)));
         let upper = draws.iter().filter(|draw| **draw > Duration::from_millis(150)).count();
         assert!((4_500..5_500).contains(&upper), "{upper} of 10000 in the upper half");
+    }
+
+    #[cfg(feature = "test-util")]
+    #[test]
+    fn the_same_seed_draws_the_same_and_another_one_does_not() {
+        let draws = |of| {
+            seed(of);
+            [bits(), bits(), bits()]
+        };
+        assert_eq!(draws(1), draws(1));
+        assert_ne!(draws(1), draws(2));
     }
 
     #[test]

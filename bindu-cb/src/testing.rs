@@ -110,6 +110,37 @@ impl fmt::Debug for Isolated {
     }
 }
 
+/// Makes what this crate leaves to chance on the current thread the same in every run: the waits that
+/// `jitter` and `recovery_jitter` draw, and how the time that rejected callers are told is spread.
+///
+/// Call it before the first guarded call, on a current-thread runtime under the paused clock: where
+/// threads race, or time is real, the order of the draws is chance again.
+///
+/// ```
+/// use bindu_cb::retry_with_breaker;
+///
+/// #[retry_with_breaker(op = "storage", attempts = 3)]
+/// async fn fails() -> std::io::Result<()> {
+///     Err(std::io::ErrorKind::TimedOut.into())
+/// }
+///
+/// async fn time_of_a_call(seed: u64) -> std::time::Duration {
+///     let _cb = bindu_cb::testing::isolate();
+///     bindu_cb::testing::seed(seed);
+///     let start = tokio::time::Instant::now();
+///     fails().await.unwrap_err();
+///     start.elapsed()
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+/// assert_eq!(time_of_a_call(7).await, time_of_a_call(7).await);
+/// assert_ne!(time_of_a_call(7).await, time_of_a_call(8).await);
+/// # });
+/// ```
+pub fn seed(seed: u64) {
+    crate::random::seed(seed);
+}
+
 /// A registry for a part of a program, as if that part were a process of its own: for simulations of
 /// several in one.
 #[doc(hidden)]

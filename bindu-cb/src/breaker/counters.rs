@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 
 use super::sync::AtomicU64;
 use super::threads::{self, OWNED};
+use crate::random;
 
 /// What a call was to its circuit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,31 +29,35 @@ pub(super) const OUTCOMES: usize = 6;
 type Counts = [AtomicU64; OUTCOMES];
 
 // 128: adjacent lines are fetched in pairs on current x86 and are 128 bytes on some ARM.
-#[derive(Default)]
 #[repr(align(128))]
-pub(super) struct CounterCell(Counts);
+pub(super) struct CounterCell {
+    counts: Counts,
+    /// From where its turns go on.
+    start: u64,
+}
 
 pub(crate) struct Counters {
     /// Those of the threads, and the last one for all further threads. Empty where there is but
     /// the one below.
     cells: Box<[CounterCell]>,
     only: Counts,
+    start: u64,
 }
 
 impl Counters {
     pub(crate) fn new() -> Self {
-        let cells = (0..=OWNED).map(|_| CounterCell::default()).collect();
-        Self { cells, only: Counts::default() }
+        let cell = |_| CounterCell { counts: Counts::default(), start: random::bits() };
+        Self { cells: (0..=OWNED).map(cell).collect(), ..Self::compact() }
     }
 
     /// With one cell for all threads.
     pub(crate) fn compact() -> Self {
-        Self { cells: Box::default(), only: Counts::default() }
+        Self { cells: Box::default(), only: Counts::default(), start: random::bits() }
     }
 
     /// Returns the turn of this call: one more than that of the last call with this outcome and
-    /// this cell. Where a cell starts from goes by its address, so that the turns of threads, of
-    /// circuits and, mostly, of processes are not the same.
+    /// this cell. Where a cell starts from is chance, so that the turns of threads, of circuits and
+    /// of processes are not the same.
     #[inline]
     pub(crate) fn add(&self, outcome: Outcome) -> u64 {
         match self.own_cell() {
@@ -71,22 +76,21 @@ impl Counters {
 
     #[inline(never)]
     fn add_elsewhere(&self, outcome: Outcome) -> u64 {
-        let shared = match self.cells.split_last() {
-            None => &self.only,
+        let (shared, start) = match self.cells.split_last() {
+            None => (&self.only, self.start),
             Some((shared, own)) => match own.get(threads::assigned()) {
                 Some(cell) => return cell.add(outcome),
-                None => &shared.0,
+                None => (&shared.counts, shared.start),
             },
         };
-        let counter = &shared[outcome as usize];
         // Relaxed: a count, of which nothing else depends.
-        turn(counter, counter.fetch_add(1, Ordering::Relaxed))
+        start.wrapping_add(shared[outcome as usize].fetch_add(1, Ordering::Relaxed))
     }
 
     fn sum(&self, outcome: Outcome) -> u64 {
         // Relaxed: figures at rest are exact; while calls go on they are those of some moment.
         let of = |counts: &Counts| counts[outcome as usize].load(Ordering::Relaxed);
-        self.cells.iter().map(|cell| of(&cell.0)).sum::<u64>() + of(&self.only)
+        self.cells.iter().map(|cell| of(&cell.counts)).sum::<u64>() + of(&self.only)
     }
 
     /// All calls that have ended and were not rejected.
@@ -116,17 +120,12 @@ impl CounterCell {
     /// On the only thread that writes here.
     #[inline]
     pub(super) fn add(&self, outcome: Outcome) -> u64 {
-        let counter = &self.0[outcome as usize];
+        let counter = &self.counts[outcome as usize];
         // Relaxed: only this thread writes here, and a reader wants no more than a recent value.
         let before = counter.load(Ordering::Relaxed);
         counter.store(before + 1, Ordering::Relaxed);
-        turn(counter, before)
+        self.start.wrapping_add(before)
     }
-}
-
-#[inline]
-fn turn(counter: &AtomicU64, before: u64) -> u64 {
-    before.wrapping_add(std::ptr::from_ref(counter).addr() as u64)
 }
 
 /// Calls by outcome since the circuit was made.
