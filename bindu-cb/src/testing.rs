@@ -111,7 +111,8 @@ impl fmt::Debug for Isolated {
 }
 
 /// Makes what this crate leaves to chance on the current thread the same in every run: the waits that
-/// `jitter` and `recovery_jitter` draw, and how the time that rejected callers are told is spread.
+/// `jitter` and `recovery_jitter` draw, and how the time that rejected callers are told is spread
+/// (but not that of the circuits of keys, which goes by where they lie in memory).
 ///
 /// Call it before the first guarded call, on a current-thread runtime under the paused clock: where
 /// threads race, or time is real, the order of the draws is chance again.

@@ -41,23 +41,23 @@ pub(crate) struct Counters {
     /// the one below.
     cells: Box<[CounterCell]>,
     only: Counts,
-    start: u64,
 }
 
 impl Counters {
     pub(crate) fn new() -> Self {
         let cell = |_| CounterCell { counts: Counts::default(), start: random::bits() };
-        Self { cells: (0..=OWNED).map(cell).collect(), ..Self::compact() }
+        Self { cells: (0..=OWNED).map(cell).collect(), only: Counts::default() }
     }
 
     /// With one cell for all threads.
     pub(crate) fn compact() -> Self {
-        Self { cells: Box::default(), only: Counts::default(), start: random::bits() }
+        Self { cells: Box::default(), only: Counts::default() }
     }
 
     /// Returns the turn of this call: one more than that of the last call with this outcome and
     /// this cell. Where a cell starts from is chance, so that the turns of threads, of circuits and
-    /// of processes are not the same.
+    /// of processes are not the same. In the circuit of a key, which has no room to remember it, it
+    /// is its address.
     #[inline]
     pub(crate) fn add(&self, outcome: Outcome) -> u64 {
         match self.own_cell() {
@@ -77,7 +77,7 @@ impl Counters {
     #[inline(never)]
     fn add_elsewhere(&self, outcome: Outcome) -> u64 {
         let (shared, start) = match self.cells.split_last() {
-            None => (&self.only, self.start),
+            None => (&self.only, std::ptr::from_ref(&self.only).addr() as u64),
             Some((shared, own)) => match own.get(threads::assigned()) {
                 Some(cell) => return cell.add(outcome),
                 None => (&shared.counts, shared.start),
