@@ -1,1 +1,3 @@
-//! The examples are in the package's root; see `Cargo.toml`.
+//! What the larger examples are made of, where tests use it, too.
+
+pub mod storm;

@@ -1,0 +1,91 @@
+//! What happens, when, to how many.
+
+use std::time::Duration;
+
+/// What happens to every policy in the same way.
+///
+/// ```
+/// let scenario = bindu_cb_examples::storm::Scenario::new(10_000, 10, 1);
+/// assert_eq!(scenario.calls_a_second(), 10_000);
+/// assert_eq!(scenario.capacity, 12_500);
+/// assert_eq!((scenario.outage, scenario.recovery), (120_000, 255_000));
+/// assert_eq!(scenario.recovery_timeout, 30_000);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// Each begins a call a second.
+    pub workers: u32,
+    /// Requests a second that the warm service can do.
+    pub capacity: u32,
+    /// How long it goes on. Times and lengths of time are in milliseconds.
+    pub length: u64,
+    /// When the service dies: after a fifth of the run.
+    pub outage: u64,
+    /// When it is back: four and a half times `recovery_timeout` later, in the middle of the wait of a
+    /// circuit that opened at once. Neither luck nor misfortune.
+    pub recovery: u64,
+    /// How long it then takes to have all its capacity again.
+    pub warm_up: u64,
+    /// The setting of the circuits: a twentieth of the run, in ten minutes its default.
+    pub recovery_timeout: u64,
+    /// The setting of the circuits that have it.
+    pub ramp_up: u64,
+    /// How long a client waits for an answer.
+    pub patience: u64,
+    /// Of everything that is left to chance.
+    pub seed: u64,
+}
+
+impl Scenario {
+    /// Of so many workers and minutes.
+    pub fn new(workers: u32, minutes: u32, seed: u64) -> Self {
+        let length = u64::from(minutes) * 60_000;
+        let (outage, recovery_timeout) = (length / 5, length / 20);
+        Self {
+            workers,
+            capacity: workers + workers / 4,
+            length,
+            outage,
+            recovery: outage + recovery_timeout * 9 / 2,
+            warm_up: recovery_timeout * 3 / 2,
+            recovery_timeout,
+            ramp_up: recovery_timeout * 2,
+            patience: 1_000,
+            seed,
+        }
+    }
+
+    /// As many as the workers begin, all together.
+    pub fn calls_a_second(&self) -> u32 {
+        self.workers
+    }
+
+    /// Requests that may wait: the work of two seconds.
+    pub(super) fn queue(&self) -> usize {
+        2 * self.capacity as usize
+    }
+
+    pub(super) fn is_down(&self, now: u64) -> bool {
+        (self.outage..self.recovery).contains(&now)
+    }
+
+    /// What the service can do in this millisecond, in millionths of a request.
+    pub(super) fn capacity_at(&self, now: u64) -> u64 {
+        let all = u64::from(self.capacity) * 1_000;
+        if self.is_down(now) {
+            return 0;
+        }
+        match now.checked_sub(self.recovery) {
+            Some(up) if up < self.warm_up => all / 10 + all * 9 / 10 * up / self.warm_up,
+            _ => all,
+        }
+    }
+
+    pub(super) fn seconds(&self) -> usize {
+        usize::try_from(self.length / 1_000).unwrap_or(usize::MAX)
+    }
+}
+
+pub(super) fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
