@@ -11,7 +11,7 @@ use super::simulation::Run;
 /// circuit is not closed at the end of the second.
 pub fn csv(run: &Run) -> String {
     let mut text = String::from(
-        "second,capacity,calls,requests,dead,in_vain,good,failed,rejected,lost,time_ms,open\n",
+        "second,capacity,calls,requests,dead,in_vain,good,failed,rejected,time_ms,open\n",
     );
     for (number, second) in run.ledger.seconds.iter().enumerate() {
         let time = second.time as f64 / f64::from(second.good.max(1));
@@ -27,7 +27,6 @@ pub fn csv(run: &Run) -> String {
             second.good,
             second.failed,
             second.rejected,
-            second.lost,
             open(run, (number as u64 + 1) * 1_000),
         );
     }

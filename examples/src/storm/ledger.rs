@@ -13,7 +13,14 @@ pub struct Ledger {
     pub dead: Vec<u32>,
     /// What circuits have done.
     pub changes: Vec<Change>,
+    /// Calls that began in the outage.
+    pub calls_in_the_outage: u64,
+    /// Calls that began in the outage and did not end well.
+    pub lost_in_the_outage: u64,
+    /// The same after the recovery: the service was there.
+    pub lost_after: u64,
     outage: u64,
+    recovery: u64,
 }
 
 /// A second of the run.
@@ -37,8 +44,6 @@ pub struct Second {
     pub rejected: u32,
     /// Of all calls that ended well, in milliseconds.
     pub time: u64,
-    /// Calls that began in this second and did not end well.
-    pub lost: u32,
 }
 
 /// A circuit has changed its state.
@@ -66,7 +71,11 @@ impl Ledger {
             seconds: vec![Second::default(); scenario.seconds()],
             dead: vec![0; outage],
             changes: Vec::new(),
+            calls_in_the_outage: 0,
+            lost_in_the_outage: 0,
+            lost_after: 0,
             outage: scenario.outage,
+            recovery: scenario.recovery,
         }
     }
 
@@ -81,6 +90,13 @@ impl Ledger {
         self.dead[usize::try_from(now - self.outage).unwrap_or(usize::MAX)] += 1;
     }
 
+    pub(super) fn began(&mut self, now: u64) {
+        self.second(now).calls += 1;
+        if (self.outage..self.recovery).contains(&now) {
+            self.calls_in_the_outage += 1;
+        }
+    }
+
     pub(super) fn ended(&mut self, began: u64, now: u64, how: Ended) {
         let second = self.second(now);
         match how {
@@ -92,6 +108,10 @@ impl Ledger {
             Ended::Badly => second.failed += 1,
             Ended::Rejected => second.rejected += 1,
         }
-        self.second(began).lost += 1;
+        if began >= self.recovery {
+            self.lost_after += 1;
+        } else if began >= self.outage {
+            self.lost_in_the_outage += 1;
+        }
     }
 }

@@ -2,15 +2,16 @@
 
 use bindu_cb::CircuitState;
 
+use super::ledger::{Change, Ledger, Second};
 use super::scenario::Scenario;
 use super::simulation::Run;
 
 /// What a policy comes to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Figures {
-    /// Calls that began while the service was dead, and the requests that it was sent then.
+    /// Calls that began while the service was dead.
     pub calls_in_the_outage: u64,
-    /// See there.
+    /// Requests that were sent to it then.
     pub dead: u64,
     /// Calls that began in the outage and did not end well.
     pub lost_in_the_outage: u64,
@@ -42,21 +43,18 @@ pub struct Probing {
 impl Figures {
     /// From what was seen.
     pub fn of(run: &Run, scenario: &Scenario) -> Self {
-        let seconds = &run.ledger.seconds;
-        let (outage, recovery) = (second(scenario.outage), second(scenario.recovery));
-        let after = &seconds[recovery..];
-        // The second in the middle of which the service came back is the outage's.
-        let down = &seconds[outage..second(scenario.recovery + 999)];
-        let up = &seconds[second(scenario.recovery + 999)..];
-        let load = |it: &&super::Second| f64::from(it.requests - it.dead) / requests(it.capacity);
+        let Ledger { seconds, dead, calls_in_the_outage, lost_in_the_outage, lost_after, .. } =
+            &run.ledger;
+        let after = &seconds[second(scenario.recovery)..];
+        let load = |it: &Second| f64::from(it.requests - it.dead) / requests(it.capacity);
         Self {
-            calls_in_the_outage: down.iter().map(|it| u64::from(it.calls)).sum(),
-            dead: run.ledger.dead.iter().copied().map(u64::from).sum(),
-            lost_in_the_outage: down.iter().map(|it| u64::from(it.lost)).sum(),
-            lost_after: up.iter().map(|it| u64::from(it.lost)).sum(),
+            calls_in_the_outage: *calls_in_the_outage,
+            dead: dead.iter().copied().map(u64::from).sum(),
+            lost_in_the_outage: *lost_in_the_outage,
+            lost_after: *lost_after,
             full_goodput: full_goodput(run, scenario),
             peak: after.iter().map(|it| u64::from(it.requests - it.dead)).max().unwrap_or(0),
-            peak_of_capacity: after.iter().map(|it| load(&it)).fold(0.0, f64::max),
+            peak_of_capacity: after.iter().map(load).fold(0.0, f64::max),
             probing: probing(run, scenario),
         }
     }
@@ -91,7 +89,7 @@ fn full_goodput(run: &Run, scenario: &Scenario) -> Option<u64> {
 
 fn probing(run: &Run, scenario: &Scenario) -> Option<Probing> {
     let openings = |replica| {
-        let opened = move |it: &&super::Change| it.replica == replica && it.to == CircuitState::Open;
+        let opened = move |it: &&Change| it.replica == replica && it.to == CircuitState::Open;
         let mut openings = run.ledger.changes.iter().filter(opened).map(|it| it.at);
         openings.find(|at| scenario.is_down(*at))
     };

@@ -12,10 +12,11 @@
 //!   more than the workers have calls.
 //! - **Latency.** An answer takes 5 ms on an idle service and `5 ms / (1 - utilization)` on a busy one,
 //!   100 ms at most, and before that the time in the queue.
-//! - **Overload.** The queue holds the work of two seconds. Who finds it full is refused, which costs
-//!   the service nothing. A client waits for a second; the service does not know who has gone, and
+//! - **Overload.** The queue holds the work of two seconds. Who finds it full is refused at once, which
+//!   costs the service nothing. A client waits for half a second; the service does not know who has gone, and
 //!   does their work all the same. That is what keeps an overload alive which has lost its cause.
-//! - **Outage.** What is in the queue is lost, and connections are refused, which takes a millisecond.
+//! - **Retries.** Three attempts, after waits of about 100 and 200 ms.
+//! - **Outage.** What is in the queue is lost, and connections are refused at once.
 //! - **Recovery.** The service comes back cold, with a tenth of its capacity, and warms up evenly: with
 //!   time, not with work.
 //!
@@ -33,12 +34,12 @@ mod scenario;
 mod service;
 mod simulation;
 
-
+pub use chart::{chart, overview};
 pub use cost::Cost;
 pub use csv::csv;
 pub use ledger::{Change, Ledger, Second};
 pub use measures::{Figures, Probing};
 pub use policy::{POLICIES, Policy};
-
+pub use report::{costs, report};
 pub use scenario::Scenario;
 pub use simulation::{Run, simulate};

@@ -1,36 +1,68 @@
 //! The policies, each a function as a user writes it.
 
-use bindu_cb::{Settings, retry_api_call};
+use bindu_cb::{Settings, retry_with_breaker};
 
 use super::scenario::{Scenario, millis};
 use super::service::{Failure, Service};
 
-#[retry_api_call(op = "storm", enabled = false, attempts = 1)]
+#[retry_with_breaker(
+    op = "storm",
+    min_wait = "100ms",
+    max_wait = "1s",
+    enabled = false,
+    attempts = 1
+)]
 async fn no_retry(service: &Service) -> Result<(), Failure> {
     service.request().await
 }
 
-#[retry_api_call(op = "storm", enabled = false)]
+#[retry_with_breaker(op = "storm", min_wait = "100ms", max_wait = "1s", enabled = false)]
 async fn retry_alone(service: &Service) -> Result<(), Failure> {
     service.request().await
 }
 
-#[retry_api_call(op = "storm", enabled = true, count = "call")]
+#[retry_with_breaker(
+    op = "storm",
+    min_wait = "100ms",
+    max_wait = "1s",
+    enabled = true,
+    count = "call"
+)]
 async fn counting_calls(service: &Service) -> Result<(), Failure> {
     service.request().await
 }
 
-#[retry_api_call(op = "storm", enabled = true, count = "attempt")]
+#[retry_with_breaker(
+    op = "storm",
+    min_wait = "100ms",
+    max_wait = "1s",
+    enabled = true,
+    count = "attempt"
+)]
 async fn counting_attempts(service: &Service) -> Result<(), Failure> {
     service.request().await
 }
 
-#[retry_api_call(op = "storm", enabled = true, count = "call", retry_budget = 0.1)]
+#[retry_with_breaker(
+    op = "storm",
+    min_wait = "100ms",
+    max_wait = "1s",
+    enabled = true,
+    count = "call",
+    retry_budget = 0.1
+)]
 async fn counting_calls_on_a_budget(service: &Service) -> Result<(), Failure> {
     service.request().await
 }
 
-#[retry_api_call(op = "storm", enabled = true, count = "attempt", retry_budget = 0.1)]
+#[retry_with_breaker(
+    op = "storm",
+    min_wait = "100ms",
+    max_wait = "1s",
+    enabled = true,
+    count = "attempt",
+    retry_budget = 0.1
+)]
 async fn counting_attempts_on_a_budget(service: &Service) -> Result<(), Failure> {
     service.request().await
 }

@@ -50,7 +50,7 @@ impl Scenario {
             warm_up: recovery_timeout * 3 / 2,
             recovery_timeout,
             ramp_up: recovery_timeout * 2,
-            patience: 1_000,
+            patience: 500,
             seed,
         }
     }

@@ -55,8 +55,8 @@ struct State {
     /// What the service can still do in this millisecond.
     left: u64,
     utilization: f64,
-    /// What arrives at the clients, by the millisecond.
-    arriving: Vec<Vec<(u64, End)>>,
+    /// The answers, by the millisecond in which they arrive.
+    arriving: Vec<Vec<u64>>,
     ledger: Ledger,
 }
 
@@ -72,8 +72,7 @@ struct Request {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
     Answered,
-    Refused,
-    Overloaded,
+    Lost,
     TimedOut,
 }
 
@@ -129,8 +128,8 @@ impl State {
         }
         // Before patience is lost: an answer that arrives in its last millisecond has arrived.
         let mut arriving = std::mem::take(&mut self.arriving[slot(now)]);
-        for (number, end) in arriving.drain(..) {
-            self.finish(number, end);
+        for number in arriving.drain(..) {
+            self.finish(number, End::Answered);
         }
         self.arriving[slot(now)] = arriving;
         self.lose_patience();
@@ -168,7 +167,7 @@ impl State {
             if let Some(request) = self.get(number) {
                 request.is_queued = false;
             }
-            self.finish(number, End::Refused);
+            self.finish(number, End::Lost);
         }
         self.queued = 0;
     }
@@ -202,7 +201,7 @@ impl State {
             used += REQUEST;
             let arrives = self.now + self.latency();
             if arrives <= gives_up {
-                self.arriving[slot(arrives)].push((number, End::Answered));
+                self.arriving[slot(arrives)].push(number);
             } else {
                 self.ledger.second(self.now).in_vain += 1;
             }
@@ -217,29 +216,26 @@ impl State {
         (LATENCY / (1.0 - self.utilization).max(LATENCY / LONGEST)) as u64
     }
 
-    fn ask(&mut self, waker: Waker) -> u64 {
-        let number = self.first + self.requests.len() as u64;
-        let refused = if self.scenario.is_down(self.now) {
-            self.ledger.dead(self.now);
-            Some(End::Refused)
-        } else if self.queued >= self.scenario.queue() {
-            Some(End::Overloaded)
-        } else {
-            None
-        };
+    /// Puts a request into the queue, and says which it is there.
+    fn ask(&mut self, waker: &Waker) -> Result<u64, Failure> {
         self.ledger.second(self.now).requests += 1;
-        match refused {
-            Some(end) => self.arriving[slot(self.now + 1)].push((number, end)),
-            None => self.queued += 1,
+        if self.scenario.is_down(self.now) {
+            self.ledger.dead(self.now);
+            return Err(Failure::Refused);
         }
+        if self.queued >= self.scenario.queue() {
+            return Err(Failure::Overloaded);
+        }
+        let number = self.first + self.requests.len() as u64;
+        self.queued += 1;
         self.requests.push_back(Request {
-            waker: Some(waker),
+            waker: Some(waker.clone()),
             since: self.now,
-            is_queued: refused.is_none(),
+            is_queued: true,
             end: None,
             is_over: false,
         });
-        number
+        Ok(number)
     }
 }
 
@@ -259,10 +255,15 @@ impl Future for Asking<'_> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.service.state();
         let Some(number) = self.number else {
-            let number = state.ask(cx.waker().clone());
+            let asked = state.ask(cx.waker());
             drop(state);
-            self.number = Some(number);
-            return Poll::Pending;
+            return match asked {
+                Ok(number) => {
+                    self.number = Some(number);
+                    Poll::Pending
+                }
+                Err(failure) => Poll::Ready(Err(failure)),
+            };
         };
         // It is there until its client knows the end.
         let Some(request) = state.get(number) else { return Poll::Pending };
@@ -273,8 +274,7 @@ impl Future for Asking<'_> {
         request.is_over = true;
         Poll::Ready(match end {
             End::Answered => Ok(()),
-            End::Refused => Err(Failure::Refused),
-            End::Overloaded => Err(Failure::Overloaded),
+            End::Lost => Err(Failure::Refused),
             End::TimedOut => Err(Failure::TimedOut),
         })
     }

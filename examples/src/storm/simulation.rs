@@ -1,5 +1,7 @@
 //! One policy, from the first second to the last, on a runtime of its own.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::time::Duration;
 
 use bindu_cb::__shared::MemoryServer;
@@ -76,10 +78,12 @@ async fn storm(policy: &'static Policy, scenario: &Scenario, progress: impl Fn(u
 
 async fn work(policy: &Policy, process: Process, service: Service) {
     let began = service.note(|ledger, now| {
-        ledger.second(now).calls += 1;
+        ledger.began(now);
         now
     });
-    let how = match process.run(policy.call(&service)).await {
+    let mut call = pin!(policy.call(&service));
+    // As `Process::run` does, which would hold the future twice: there are many.
+    let how = match poll_fn(|cx| process.enter(|| call.as_mut().poll(cx))).await {
         Ok(()) => Ended::Well,
         Err(Failure::Open(_)) => Ended::Rejected,
         Err(_) => Ended::Badly,
