@@ -11,6 +11,7 @@
 //! `docs/STORMS.md`.
 
 use std::fs;
+use std::io::{self, ErrorKind, Write};
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -68,6 +69,10 @@ fn main() -> anyhow::Result<()> {
     let report = report(&runs, &scenario);
     write("overview.svg", &overview(&runs, &scenario))?;
     write("report.md", &report)?;
-    println!("{report}\n{}\nCharts and figures are in {}", costs(&prices), out.display());
-    Ok(())
+    let text = format!("{report}\n{}\nCharts and figures: {}\n", costs(&prices), out.display());
+    match io::stdout().write_all(text.as_bytes()) {
+        // Whoever read it has seen enough; the files are there.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        result => Ok(result?),
+    }
 }

@@ -18,7 +18,7 @@ pub fn csv(run: &Run) -> String {
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,
-            "{number},{},{},{},{},{},{},{},{},{},{time:.1},{}",
+            "{number},{},{},{},{},{},{},{},{},{time:.1},{}",
             requests(second.capacity).round(),
             second.calls,
             second.requests,
