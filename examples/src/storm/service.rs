@@ -289,3 +289,115 @@ impl Drop for Asking<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use super::*;
+
+    /// Ten thousand calls a second: twelve and a half requests in each millisecond.
+    fn service() -> Service {
+        Service::new(&Scenario::new(10_000, 10, 1))
+    }
+
+    /// How a request of this moment ends, and after how many milliseconds.
+    fn ask(service: &Service, began: u64) -> (Result<(), Failure>, u64) {
+        let mut asking = pin!(service.request());
+        let mut context = Context::from_waker(Waker::noop());
+        for now in began + 1.. {
+            match asking.as_mut().poll(&mut context) {
+                Poll::Ready(end) => return (end, now - 1 - began),
+                Poll::Pending => service.tick(now),
+            }
+        }
+        unreachable!("there is no end of time")
+    }
+
+    /// So many requests whose clients do not wait.
+    fn flood(service: &Service, requests: usize) {
+        let mut context = Context::from_waker(Waker::noop());
+        for _ in 0..requests {
+            let _ = pin!(service.request()).poll(&mut context);
+        }
+    }
+
+    #[test]
+    fn an_idle_service_answers_in_five_milliseconds_and_those_of_the_queue() {
+        let service = service();
+        service.tick(0);
+        let (answer, took) = ask(&service, 0);
+        assert!(answer.is_ok());
+        assert!((5..=7).contains(&took), "{took}");
+    }
+
+    #[test]
+    fn the_more_it_has_to_do_the_longer_it_takes() {
+        let service = service();
+        for now in 0..1_000 {
+            service.tick(now);
+            flood(&service, 10);
+        }
+        let (answer, took) = ask(&service, 999);
+        assert!(answer.is_ok());
+        // Four fifths of its capacity are in use.
+        assert!((20..=30).contains(&took), "{took}");
+    }
+
+    #[test]
+    fn a_client_loses_patience_and_the_service_does_its_work_in_vain() {
+        let service = service();
+        service.tick(0);
+        flood(&service, 12_500);
+        let (answer, took) = ask(&service, 0);
+        assert!(matches!(answer, Err(Failure::TimedOut)), "{answer:?}");
+        assert_eq!(took, 500);
+        for now in 501..=1_001 {
+            service.tick(now);
+        }
+        let in_vain: u32 =
+            service.note(|ledger, _| ledger.seconds.iter().map(|second| second.in_vain).sum());
+        // What it got to after those 500 ms, and what could not arrive in time.
+        assert!((6_200..=7_600).contains(&in_vain), "{in_vain}");
+    }
+
+    #[test]
+    fn a_full_queue_refuses_and_takes_as_much_as_is_done() {
+        let service = service();
+        service.tick(0);
+        flood(&service, 25_000);
+        assert!(matches!(ask(&service, 0).0, Err(Failure::Overloaded)));
+        for now in 1..=8 {
+            service.tick(now);
+        }
+        let mut context = Context::from_waker(Waker::noop());
+        let mut taken = 0;
+        while pin!(service.request()).poll(&mut context).is_pending() {
+            taken += 1;
+        }
+        // Of a ninth millisecond it has kept a request at most.
+        assert!((100..=101).contains(&taken), "{taken}");
+    }
+
+    #[test]
+    fn a_dead_service_refuses_and_what_waits_in_it_is_lost() {
+        let service = service();
+        let outage = Scenario::new(10_000, 10, 1).outage;
+        service.tick(outage - 1);
+        let (end, took) = ask(&service, outage - 1);
+        assert!(matches!(end, Err(Failure::Refused)) && took == 1, "{end:?} after {took}");
+        let (end, took) = ask(&service, outage);
+        assert!(matches!(end, Err(Failure::Refused)) && took == 0, "{end:?} after {took}");
+    }
+
+    #[test]
+    fn what_is_over_is_forgotten() {
+        let service = service();
+        for now in 0..10_000 {
+            service.tick(now);
+            flood(&service, 10);
+        }
+        let held = service.state().requests.len();
+        assert!(held <= 20, "{held}");
+    }
+}

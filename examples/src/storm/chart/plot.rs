@@ -32,7 +32,7 @@ impl Scale {
     pub(super) fn of<'r>(runs: impl IntoIterator<Item = &'r Run>, scenario: &Scenario) -> Self {
         let loads = runs.into_iter().flat_map(|run| &run.ledger.seconds).map(|it| it.requests);
         let most = f64::from(loads.max().unwrap_or(0).max(scenario.capacity));
-        let step = step(most / 3.5);
+        let step = step(most / 5.0);
         let mark = if scenario.length > 120_000 { 60_000 } else { 10_000 };
         Self { top: most * 1.04, step, length: scenario.length as f64, mark }
     }
@@ -53,7 +53,7 @@ struct Plot<'p> {
 pub(super) fn draw(svg: &mut String, run: &Run, scenario: &Scenario, frame: &Frame, scale: &Scale) {
     let mut plot = Plot { svg, frame, scale };
     plot.outage(scenario);
-    plot.axes();
+    plot.axes(if run.policy.is_guarded() { 34 } else { 18 });
     plot.curves(run, scenario);
     if run.policy.is_guarded() {
         plot.circuits(run, scenario);
@@ -83,7 +83,8 @@ impl Plot<'_> {
         ));
     }
 
-    fn axes(&mut self) {
+    /// With the marks' words so far below.
+    fn axes(&mut self, below: usize) {
         let Frame { left, top, width, height } = *self.frame;
         let bottom = top + height;
         let mut level = 0.0;
@@ -99,7 +100,7 @@ impl Plot<'_> {
         }
         let mut at = 0;
         while at as f64 <= self.scale.length {
-            let (x, y) = (self.x(at), bottom + 34);
+            let (x, y) = (self.x(at), bottom + below);
             self.put(format_args!("<path class=\"axis\" d=\"M{x:.1} {bottom}v4\"/>"));
             let words = if self.scale.mark >= 60_000 { at / 60_000 } else { at / 1_000 };
             let unit = match at {
