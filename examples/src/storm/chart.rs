@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use self::plot::{Frame, Scale};
 use super::measures::Figures;
-use super::report::{count, seconds};
+use super::report::{a_call, count, seconds};
 use super::scenario::Scenario;
 use super::simulation::Run;
 
@@ -76,10 +76,10 @@ fn begin(width: usize, height: usize, name: &str) -> String {
 
 fn summary(figures: &Figures) -> String {
     format!(
-        "{} requests to the dead service, {:.2} a call  ·  full goodput {}  ·  peak after the \
+        "{} requests to the dead service, {} a call  ·  full goodput {}  ·  peak after the \
          recovery {:.1} x what the service could do",
         count(figures.dead),
-        figures.multiple(),
+        escaped(&a_call(figures)),
         match figures.full_goodput {
             Some(after) => format!("{} after the recovery", seconds(after)),
             None => "never again".to_owned(),
@@ -88,8 +88,13 @@ fn summary(figures: &Figures) -> String {
     )
 }
 
+/// For the only character of ours that SVG reads as its own.
+fn escaped(words: &str) -> String {
+    words.replace('<', "&lt;")
+}
+
 fn text(svg: &mut String, (x, y): (usize, usize), class: &str, words: &str) {
-    // Writing to a string cannot fail. None of our words has a character that is to be escaped.
+    // Writing to a string cannot fail.
     let _ = writeln!(svg, "<text class=\"{class}\" x=\"{x}\" y=\"{y}\">{words}</text>");
 }
 

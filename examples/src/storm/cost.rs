@@ -22,12 +22,13 @@ impl Cost {
         let _ = fs::write("/proc/self/clear_refs", "5");
         let (start, used) = (Instant::now(), processor_time());
         let result = work();
-        let processor = processor_time().zip(used).map(|(after, before)| after - before);
+        let processor =
+            processor_time().zip(used).map(|(after, before)| after.saturating_sub(before));
         (result, Self { time: start.elapsed(), processor, bytes: most_memory() })
     }
 }
 
-/// Of all threads, user and system; see proc_pid_stat(5).
+/// Of all threads, user and system; see `man 5 proc`.
 fn processor_time() -> Option<Duration> {
     /// Linux tells user space of hundredths of a second, whatever its own ticks are.
     const TICK: Duration = Duration::from_millis(10);

@@ -23,6 +23,11 @@
 //! Everything happens on whole milliseconds. What lasts long is a part of the run (see [`Scenario`]);
 //! the attempts, their waits and the client's patience are the same in every run.
 
+#![expect(
+    clippy::cast_precision_loss,
+    reason = "shares and places on a chart; f64 counts far beyond what happens here"
+)]
+
 mod chart;
 mod cost;
 mod csv;

@@ -20,10 +20,10 @@ pub fn report(runs: &[Run], scenario: &Scenario) -> String {
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,
-            "| {} | {} | {:.4} | {} | {} | {} | {}/s | {:.2} |",
+            "| {} | {} | {} | {} | {} | {} | {}/s | {:.2} |",
             run.policy.title,
             count(figures.dead),
-            figures.multiple(),
+            a_call(figures),
             count(figures.lost_in_the_outage),
             count(figures.lost_after),
             figures.full_goodput.map_or_else(|| "never".to_owned(), seconds),
@@ -100,12 +100,20 @@ pub fn costs(costs: &[(&str, Cost)]) -> String {
     text
 }
 
+/// Requests to the dead service.
+pub(super) fn a_call(figures: &Figures) -> String {
+    match figures.multiple() {
+        few if few < 0.0001 => "< 0.0001".to_owned(),
+        multiple => format!("{multiple:.4}"),
+    }
+}
+
 /// With commas.
 pub(super) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place) % 3 == 0 {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

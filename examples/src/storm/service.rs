@@ -212,6 +212,11 @@ impl State {
         }
     }
 
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "whole milliseconds, from 5 to 100"
+    )]
     fn latency(&self) -> u64 {
         (LATENCY / (1.0 - self.utilization).max(LATENCY / LONGEST)) as u64
     }
