@@ -87,6 +87,20 @@ fn retries_alone_multiply_the_load_and_keep_the_service_down_that_has_come_back(
 }
 
 #[test]
+fn a_queue_that_is_shorter_than_the_clients_patience_lets_retries_alone_recover() {
+    let mut scenario = small(1);
+    scenario.queue = scenario.capacity / 5;
+    assert!(figures("retry-alone", &scenario).full_goodput.is_some());
+}
+
+#[test]
+fn a_ramp_that_is_faster_than_the_service_warms_up_may_overload_it() {
+    let mut scenario = small(1);
+    scenario.ramp_up = scenario.recovery_timeout / 3;
+    assert!(figures("attempts-budget-ramp", &scenario).peak_of_capacity > 1.0);
+}
+
+#[test]
 fn counting_attempts_opens_sooner_than_counting_calls() {
     let (calls, attempts) =
         (figures("breaker-calls", &small(1)), figures("breaker-attempts", &small(1)));
@@ -197,4 +211,16 @@ fn arguments_that_cannot_be_used_are_named() {
         assert_eq!(output.status.code(), Some(2), "{problem}");
         assert!(problem.contains(argument) && problem.contains(value), "{problem}");
     }
+}
+
+/// `docs/storms/report.md` is what the program has written beside the charts.
+#[test]
+fn the_documentation_says_what_the_program_has_said() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    let read = |name: &str| fs::read_to_string(docs.join(name)).unwrap();
+    let (text, report) = (read("STORMS.md"), read("storms/report.md"));
+    for line in report.lines() {
+        assert!(text.contains(line) || line.ends_with(':'), "docs/STORMS.md lacks: {line}");
+    }
+    assert!(report.contains(&Scenario::new(10_000, 10, 1).to_string()), "of the default storm");
 }

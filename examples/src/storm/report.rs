@@ -10,7 +10,7 @@ use super::simulation::Run;
 /// What the policies came to. The same for the same seed.
 pub fn report(runs: &[Run], scenario: &Scenario) -> String {
     let rows: Vec<_> = runs.iter().map(|run| (run, Figures::of(run, scenario))).collect();
-    let mut text = what_happens(scenario);
+    let mut text = scenario.to_string();
     text.push_str(
         "\n| policy | requests to the dead service | a call | calls lost in the outage | \
          after it | full goodput after | peak after | of capacity |\n\
@@ -45,23 +45,6 @@ pub fn report(runs: &[Run], scenario: &Scenario) -> String {
         let _ = writeln!(text, "- {title}: {of:.2} x what it could do in that second: {verdict}");
     }
     text
-}
-
-fn what_happens(scenario: &Scenario) -> String {
-    format!(
-        "{} workers, a call a second each, {} in all; the service can do {} requests a second.\n\
-         It is dead from {} to {}, comes back with a tenth of its capacity and is warm {} later.\n\
-         Circuits: `recovery_timeout` {}, `ramp_up` {}. Seed {}.\n",
-        count(scenario.workers.into()),
-        seconds(scenario.length),
-        count(scenario.capacity.into()),
-        seconds(scenario.outage),
-        seconds(scenario.recovery),
-        seconds(scenario.warm_up),
-        seconds(scenario.recovery_timeout),
-        seconds(scenario.ramp_up),
-        scenario.seed,
-    )
 }
 
 fn probing(run: &Run, figures: &Figures) -> String {

@@ -1,6 +1,9 @@
 //! What happens, when, to how many.
 
+use std::fmt;
 use std::time::Duration;
+
+use super::report::{count, seconds};
 
 /// What happens to every policy in the same way.
 ///
@@ -17,6 +20,8 @@ pub struct Scenario {
     pub workers: u32,
     /// Requests a second that the warm service can do.
     pub capacity: u32,
+    /// Requests that may wait for it: the work of two seconds.
+    pub queue: u32,
     /// How long it goes on. Times and lengths of time are in milliseconds.
     pub length: u64,
     /// When the service dies: after a fifth of the run.
@@ -40,10 +45,12 @@ impl Scenario {
     /// Of so many workers and minutes.
     pub fn new(workers: u32, minutes: u32, seed: u64) -> Self {
         let length = u64::from(minutes) * 60_000;
+        let capacity = workers + workers / 4;
         let (outage, recovery_timeout) = (length / 5, length / 20);
         Self {
             workers,
-            capacity: workers + workers / 4,
+            capacity,
+            queue: 2 * capacity,
             length,
             outage,
             recovery: outage + recovery_timeout * 9 / 2,
@@ -58,11 +65,6 @@ impl Scenario {
     /// As many as the workers begin, all together.
     pub fn calls_a_second(&self) -> u32 {
         self.workers
-    }
-
-    /// Requests that may wait: the work of two seconds.
-    pub(super) fn queue(&self) -> usize {
-        2 * self.capacity as usize
     }
 
     pub(super) fn is_down(&self, now: u64) -> bool {
@@ -83,6 +85,26 @@ impl Scenario {
 
     pub(super) fn seconds(&self) -> usize {
         usize::try_from(self.length / 1_000).unwrap_or(usize::MAX)
+    }
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} workers, a call a second each, {} in all; the service can do {} requests a second.\n\
+         It is dead from {} to {}, comes back with a tenth of its capacity and is warm {} later.\n\
+         Circuits: `recovery_timeout` {}, `ramp_up` {}. Seed {}.\n",
+            count(self.workers.into()),
+            seconds(self.length),
+            count(self.capacity.into()),
+            seconds(self.outage),
+            seconds(self.recovery),
+            seconds(self.warm_up),
+            seconds(self.recovery_timeout),
+            seconds(self.ramp_up),
+            self.seed,
+        )
     }
 }
 

@@ -51,7 +51,7 @@ struct State {
     /// The next to be worked on, and the next whose client may lose patience.
     next: u64,
     next_to_expire: u64,
-    queued: usize,
+    queued: u32,
     /// What the service can still do in this millisecond.
     left: u64,
     utilization: f64,
@@ -228,7 +228,7 @@ impl State {
             self.ledger.dead(self.now);
             return Err(Failure::Refused);
         }
-        if self.queued >= self.scenario.queue() {
+        if self.queued >= self.scenario.queue {
             return Err(Failure::Overloaded);
         }
         let number = self.first + self.requests.len() as u64;
