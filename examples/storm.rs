@@ -35,6 +35,9 @@ struct Arguments {
     /// Virtual minutes, a fifth of them before the outage
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=60))]
     minutes: u32,
+    /// Let the dead service not refuse connections, but not answer at all
+    #[arg(long)]
+    hangs: bool,
     /// Of all that is left to chance
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -44,8 +47,8 @@ struct Arguments {
 }
 
 fn main() -> anyhow::Result<()> {
-    let Arguments { workers, minutes, seed, out } = Arguments::parse();
-    let scenario = Scenario::new(workers, minutes, seed);
+    let Arguments { workers, minutes, hangs, seed, out } = Arguments::parse();
+    let scenario = Scenario { hangs, ..Scenario::new(workers, minutes, seed) };
     fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
     let write = |name: &str, text: &str| {
         let path = out.join(name);

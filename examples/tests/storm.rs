@@ -36,13 +36,14 @@ fn recoveries() -> impl Iterator<Item = Scenario> {
 
 #[test]
 fn once_open_a_guarded_fleet_sends_no_more_than_a_single_probe_schedule() {
-    for scenario in recoveries() {
+    let dead_and_hanging = |dead: Scenario| [dead.clone(), Scenario { hangs: true, ..dead }];
+    for scenario in recoveries().step_by(2).flat_map(dead_and_hanging) {
         for policy in POLICIES.iter().filter(|it| it.is_guarded()) {
             if policy.replicas > 1 && !policy.is_shared {
                 continue;
             }
             let probing = Figures::of(&run(policy, &scenario), &scenario).probing.unwrap();
-            let at = format!("{}, back at {}: {probing:?}", policy.name, scenario.recovery);
+            let at = format!("{}, {scenario:?}: {probing:?}", policy.name);
             assert!(probing.schedule >= 3, "{at}");
             assert!(probing.sent > 0, "{at}");
             assert!(probing.of_schedule() <= 1.05, "{at}");

@@ -17,6 +17,7 @@
 //!   does their work all the same. That is what keeps an overload alive which has lost its cause.
 //! - **Retries.** Three attempts, after waits of about 100 and 200 ms.
 //! - **Outage.** What is in the queue is lost, and connections are refused at once.
+//!   With [`hangs`](Scenario::hangs) they are not: nobody answers.
 //! - **Recovery.** The service comes back cold, with a tenth of its capacity, and warms up evenly: with
 //!   time, not with work.
 //!

@@ -37,6 +37,8 @@ pub struct Scenario {
     pub ramp_up: u64,
     /// How long a client waits for an answer.
     pub patience: u64,
+    /// The dead service does not refuse connections: it does not answer at all.
+    pub hangs: bool,
     /// Of everything that is left to chance.
     pub seed: u64,
 }
@@ -58,6 +60,7 @@ impl Scenario {
             recovery_timeout,
             ramp_up: recovery_timeout * 2,
             patience: 500,
+            hangs: false,
             seed,
         }
     }
@@ -93,11 +96,12 @@ impl fmt::Display for Scenario {
         write!(
             f,
             "{} workers, a call a second each, {} in all; the service can do {} requests a second.\n\
-         It is dead from {} to {}, comes back with a tenth of its capacity and is warm {} later.\n\
+         It {} from {} to {}, comes back with a tenth of its capacity and is warm {} later.\n\
          Circuits: `recovery_timeout` {}, `ramp_up` {}. Seed {}.\n",
             count(self.workers.into()),
             seconds(self.length),
             count(self.capacity.into()),
+            if self.hangs { "hangs" } else { "is dead" },
             seconds(self.outage),
             seconds(self.recovery),
             seconds(self.warm_up),

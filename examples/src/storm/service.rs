@@ -221,22 +221,25 @@ impl State {
         (LATENCY / (1.0 - self.utilization).max(LATENCY / LONGEST)) as u64
     }
 
-    /// Puts a request into the queue, and says which it is there.
+    /// Takes a request in, and says which it is.
     fn ask(&mut self, waker: &Waker) -> Result<u64, Failure> {
         self.ledger.second(self.now).requests += 1;
-        if self.scenario.is_down(self.now) {
+        let is_down = self.scenario.is_down(self.now);
+        if is_down {
             self.ledger.dead(self.now);
-            return Err(Failure::Refused);
-        }
-        if self.queued >= self.scenario.queue {
+            if !self.scenario.hangs {
+                return Err(Failure::Refused);
+            }
+        } else if self.queued >= self.scenario.queue {
             return Err(Failure::Overloaded);
+        } else {
+            self.queued += 1;
         }
         let number = self.first + self.requests.len() as u64;
-        self.queued += 1;
         self.requests.push_back(Request {
             waker: Some(waker.clone()),
             since: self.now,
-            is_queued: true,
+            is_queued: !is_down,
             end: None,
             is_over: false,
         });
@@ -393,6 +396,15 @@ mod tests {
         assert!(matches!(end, Err(Failure::Refused)) && took == 1, "{end:?} after {took}");
         let (end, took) = ask(&service, outage);
         assert!(matches!(end, Err(Failure::Refused)) && took == 0, "{end:?} after {took}");
+    }
+
+    #[test]
+    fn one_that_hangs_costs_a_client_its_patience() {
+        let scenario = Scenario { hangs: true, ..Scenario::new(10_000, 10, 1) };
+        let service = Service::new(&scenario);
+        service.tick(scenario.outage);
+        let (end, took) = ask(&service, scenario.outage);
+        assert!(matches!(end, Err(Failure::TimedOut)) && took == 500, "{end:?} after {took}");
     }
 
     #[test]
