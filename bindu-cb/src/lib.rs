@@ -35,6 +35,7 @@
 //! | `redis` | no | circuits that all replicas share, through Redis or Valkey |
 //! | `redis-tls` | no | `rediss://` URLs for that |
 //! | `otel` | no | metrics of all circuits through the OpenTelemetry API: the module `telemetry` |
+//! | `dashboard` | no | a page that shows the circuits, to mount in an axum application |
 //!
 //! # Runtime
 //!
@@ -45,6 +46,8 @@
 #![forbid(unsafe_code)]
 
 mod breaker;
+#[cfg(feature = "dashboard")]
+pub mod dashboard;
 mod error;
 mod event;
 mod keyed;

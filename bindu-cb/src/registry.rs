@@ -162,7 +162,7 @@ impl Registry {
     /// subscription.unsubscribe();
     /// ```
     pub fn subscribe(&self, listener: impl Listener) -> Subscription {
-        current().listeners.add(listener)
+        current().listen(listener)
     }
 
     /// The environment variables that were understood and concern no operation so far: a typo in
@@ -209,6 +209,10 @@ impl Inner {
 
     pub(crate) fn downgrade(&self) -> Weak<Self> {
         Weak::clone(&self.this)
+    }
+
+    pub(crate) fn listen(&self, listener: impl Listener) -> Subscription {
+        self.listeners.add(listener)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -449,7 +453,7 @@ impl Inner {
         entries.into_iter().flat_map(with_keys).collect()
     }
 
-    fn snapshot(&self) -> Vec<Snapshot> {
+    pub(crate) fn snapshot(&self) -> Vec<Snapshot> {
         // Taken out first: the first call of a function waits for this lock.
         let entries: Vec<_> = self
             .read()

@@ -10,7 +10,6 @@ use super::{Inner, Registry, current};
 #[cfg(feature = "otel")]
 use crate::breaker::CircuitState;
 use crate::error::SettingsError;
-use crate::event::{Listener, Subscription};
 use crate::shared::{SharedSettings, Sharing};
 
 impl Registry {
@@ -73,10 +72,6 @@ pub struct SharedSnapshot {
 }
 
 impl Inner {
-    pub(crate) fn listen(&self, listener: impl Listener) -> Subscription {
-        self.listeners.add(listener)
-    }
-
     /// To be held from a start until what is started is kept: of two that come at once the one that
     /// is kept must be the one that is linked.
     ///
