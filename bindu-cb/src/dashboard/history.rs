@@ -8,8 +8,10 @@ use crate::breaker::{CallCounts, Snapshot};
 
 /// Seconds that are shown.
 const SHOWN: usize = 60;
+/// Success, failure, rejected.
+const COLUMNS: usize = 3;
 
-/// Calls by outcome in each second, the newest last. Fewer than 60 where it has not been watched for
+/// Calls by outcome in each second, of an operation with those of its keys, the newest last. Fewer than 60 where it has not been watched for
 /// that long; a second that is not over is not among them.
 #[derive(Debug, Default, PartialEq, Serialize)]
 pub(super) struct LastMinute {
@@ -35,40 +37,43 @@ pub(super) struct History {
 
 #[derive(Debug)]
 struct Track {
-    counted: [u64; 3],
+    counted: [u64; COLUMNS],
     /// Of the seconds from `first` on.
-    seconds: VecDeque<[u32; 3]>,
+    seconds: VecDeque<[u32; COLUMNS]>,
     first: u64,
 }
 
 impl History {
     /// Takes in what the circuits have counted at a moment in this second.
     pub(super) fn note(&mut self, second: u64, snapshots: &[Snapshot]) {
-        let before = self.last.replace(second);
+        let Some(before) = self.last.replace(second) else {
+            let track = |snapshot| (id(snapshot), Track::new(second, columns(snapshot.calls)));
+            self.tracks = snapshots.iter().map(track).collect();
+            return;
+        };
         let mut known = std::mem::take(&mut self.tracks);
-        self.tracks = snapshots
-            .iter()
-            .map(|snapshot| {
-                let counted = columns(snapshot.calls);
-                let id = (snapshot.operation, snapshot.key.clone());
-                let is_keyed = snapshot.key.is_some();
-                let track = match (known.remove(&id), before) {
-                    (Some(track), Some(before)) => Some(track.on(before, second, counted)),
-                    // New since the sample before. A key that is back may have been taken for gone.
-                    (None, Some(before)) if !is_keyed => {
-                        Some(Track::new(before).on(before, second, counted))
-                    }
-                    _ => None,
-                };
-                (id, track.unwrap_or_else(|| Track { counted, ..Track::new(second) }))
-            })
-            .collect();
+        for of_operation in by_operation(snapshots) {
+            // In the other order: the calls of its keys are an operation's, too.
+            let mut of_keys = [0; COLUMNS];
+            for snapshot in of_operation.iter().rev() {
+                // Who was not there at the sample before has counted everything since.
+                let track = known.remove(&id(snapshot));
+                let mut track = track.unwrap_or_else(|| Track::new(before, [0; COLUMNS]));
+                let mut new = track.count(columns(snapshot.calls));
+                if snapshot.key.is_some() {
+                    add(&mut of_keys, new);
+                } else {
+                    add(&mut new, of_keys);
+                }
+                track.spread(before, second, new);
+                self.tracks.insert(id(snapshot), track);
+            }
+        }
     }
 
     /// Of the seconds that were over at the last sample.
     pub(super) fn of(&self, snapshot: &Snapshot) -> LastMinute {
-        let id = (snapshot.operation, snapshot.key.clone());
-        let (Some(track), Some(now)) = (self.tracks.get(&id), self.last) else {
+        let (Some(track), Some(now)) = (self.tracks.get(&id(snapshot)), self.last) else {
             return LastMinute::default();
         };
         let over = usize::try_from(now.saturating_sub(track.first)).unwrap_or(usize::MAX);
@@ -80,23 +85,27 @@ impl History {
 }
 
 impl Track {
-    fn new(first: u64) -> Self {
-        Self { counted: [0; 3], seconds: VecDeque::new(), first }
+    fn new(first: u64, counted: [u64; COLUMNS]) -> Self {
+        Self { counted, seconds: VecDeque::new(), first }
+    }
+
+    /// What is new.
+    fn count(&mut self, counted: [u64; COLUMNS]) -> [u64; COLUMNS] {
+        let before = std::mem::replace(&mut self.counted, counted);
+        // Less than before: it is another circuit, that of a key which had gone and is back.
+        let new = |column: usize| counted[column].checked_sub(before[column]);
+        std::array::from_fn(|column| new(column).unwrap_or(counted[column]))
     }
 
     /// Puts what is new since a sample in the second `before` into the seconds from that one on,
     /// evenly, but not into the one that has only just begun.
-    fn on(mut self, before: u64, now: u64, counted: [u64; 3]) -> Self {
-        let until = now.max(before + 1);
-        let seconds = until - before;
+    fn spread(&mut self, before: u64, now: u64, new: [u64; COLUMNS]) {
+        let seconds = now.saturating_sub(before).max(1);
         if seconds > SHOWN as u64 {
-            // Nobody can say when, and it would not be seen.
-            return Self { counted, ..Self::new(now) };
+            // Nobody can say when.
+            *self = Self::new(now, self.counted);
+            return;
         }
-        // Less than before: another circuit that has its name.
-        let new: [u64; 3] = std::array::from_fn(|column| {
-            counted[column].checked_sub(self.counted[column]).unwrap_or(counted[column])
-        });
         for nth in 0..seconds {
             let part = new.map(|new| {
                 let part = new * (nth + 1) / seconds - new * nth / seconds;
@@ -104,14 +113,12 @@ impl Track {
             });
             self.add(before + nth, part);
         }
-        self.counted = counted;
-        self
     }
 
-    fn add(&mut self, second: u64, part: [u32; 3]) {
-        let index = usize::try_from(second - self.first).unwrap_or(usize::MAX);
+    fn add(&mut self, second: u64, part: [u32; COLUMNS]) {
+        let index = usize::try_from(second.saturating_sub(self.first)).unwrap_or(usize::MAX);
         if index == self.seconds.len() {
-            self.seconds.push_back([0; 3]);
+            self.seconds.push_back([0; COLUMNS]);
         }
         if let Some(sum) = self.seconds.get_mut(index) {
             for (sum, part) in sum.iter_mut().zip(part) {
@@ -126,6 +133,19 @@ impl Track {
     }
 }
 
-fn columns(calls: CallCounts) -> [u64; 3] {
+/// An operation and its keys.
+pub(super) fn by_operation(snapshots: &[Snapshot]) -> impl Iterator<Item = &[Snapshot]> {
+    snapshots.chunk_by(|_, next| next.key.is_some())
+}
+
+fn id(snapshot: &Snapshot) -> (&'static str, Option<String>) {
+    (snapshot.operation, snapshot.key.clone())
+}
+
+fn add(sum: &mut [u64; COLUMNS], more: [u64; COLUMNS]) {
+    sum.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
+}
+
+fn columns(calls: CallCounts) -> [u64; COLUMNS] {
     [calls.success, calls.failure, calls.rejected]
 }

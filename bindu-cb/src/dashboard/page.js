@@ -68,8 +68,8 @@ function table(heads, rows) {
     head.scope = "row";
     body.append(element("tr", className, head, ...rest.map((cell) => element("td", cell.className, cell.text))));
   }
-  const top = element("tr", "", ...heads.map((head) => {
-    const cell = element("th", "", head);
+  const top = element("tr", "", ...heads.map((head, column) => {
+    const cell = element("th", rows[0]?.cells[column].className === "n" ? "n" : "", head);
     cell.scope = "col";
     return cell;
   }));
@@ -129,18 +129,30 @@ function drawFailure(node, failure) {
   text(node.querySelector("bdi"), failure ?? "");
 }
 
+let folds = 0;
+
+/// A button that shows and hides what is under it, which is drawn only while it is shown.
+function fold(button, under, draw) {
+  under.id = `fold-${folds += 1}`;
+  button.setAttribute("aria-controls", under.id);
+  button.addEventListener("click", () => {
+    under.hidden = !under.hidden;
+    button.setAttribute("aria-expanded", String(!under.hidden));
+    draw();
+  });
+}
+
 class Row {
   constructor(operation) {
     this.operation = operation;
     this.node = $("circuit").content.firstElementChild.cloneNode(true);
     this.of = (selector) => this.node.querySelector(selector);
     text(this.of("h2 bdi"), operation);
-    text(this.of(".rest summary .unseen"), ` of ${operation}`);
+    text(this.of(".to-panels .unseen"), ` of ${operation}`);
     this.settings = { settings: [], functions: [] };
     this.keys = new Map();
-    // What is folded is not drawn.
-    this.of(".rest").addEventListener("toggle", () => this.drawRest());
-    this.of(".keys").addEventListener("toggle", () => this.drawKeys());
+    fold(this.of(".to-panels"), this.of(".panels"), () => this.drawPanels());
+    fold(this.of(".to-keys"), this.of(".keys"), () => this.drawKeys());
   }
 
   draw(circuit) {
@@ -154,10 +166,10 @@ class Row {
     text(this.of(".next dd"), nextProbe(circuit));
     this.of(".next dd").classList.toggle("some", circuit.state !== "closed" || circuit.ramp_up !== null);
     this.drawMinute(circuit.last_minute);
-    drawFailure(this.of(":scope > .why"), circuit.last_failure);
+    drawFailure(this.of(".line > .why"), circuit.last_failure);
     this.drawTags();
     this.drawKeys();
-    this.drawRest();
+    this.drawPanels();
     const changed = before !== undefined && before !== circuit.state;
     if (changed) {
       this.node.classList.remove("changed");
@@ -176,18 +188,17 @@ class Row {
       node.className = className;
     };
     figure(".calls dd", sum.seconds ? rate(sum.perSecond) : "–", sum.perSecond ? "some" : "");
-    figure(".failed dd", sum.failed === null ? "–" : percent(sum.failed), sum.bad ? "bad" : "");
+    figure(".failed dd", sum.failed === null ? "–" : percent(sum.failed), sum.failed >= 0.1 ? "bad" : sum.bad ? "some" : "");
     figure(".held dd", sum.kept === null ? "–" : percent(sum.kept), sum.held ? "some" : "");
   }
 
   drawTags() {
-    const { keys, ramp_up: ramp } = this.circuit;
+    const { ramp_up: ramp } = this.circuit;
     const value = (key) => this.settings.settings.find((setting) => setting.key === key)?.value;
     const tags = [];
     if (this.settings.functions.length && value("enabled") === "false") tags.push(["not enabled", ""]);
     else if (value("dry_run") === "true") tags.push(["dry run", ""]);
     if (ramp !== null) tags.push(["ramping up", "warn"]);
-    if (keys?.not_closed) tags.push([`${plural(keys.not_closed, "key")} not closed`, "warn"]);
     const node = this.of(".tags");
     if (node.dataset.shown === (node.dataset.shown = JSON.stringify(tags))) return;
     node.replaceChildren(...tags.map(([tag, kind]) => element("span", `tag ${kind}`, tag)));
@@ -195,12 +206,13 @@ class Row {
 
   drawKeys() {
     const { keys } = this.circuit;
-    const details = this.of(".keys");
-    details.hidden = keys === null;
+    const [button, list] = [this.of(".to-keys"), this.of(".keys")];
+    button.hidden = keys === null;
     if (keys === null) return;
-    const { total, shown } = keys;
-    text(details.querySelector("summary span"), total > shown.length ? `${shown.length} of ${plural(total, "key")}` : plural(total, "key"));
-    if (!details.open) return;
+    const { total, not_closed: notClosed, shown } = keys;
+    text(button, notClosed ? `${plural(total, "key")}, ${number.format(notClosed)} not closed` : plural(total, "key"));
+    button.classList.toggle("warn", notClosed > 0);
+    if (list.hidden) return;
     const known = this.keys;
     this.keys = new Map(shown.map((circuit) => [circuit.key, known.get(circuit.key) ?? $("key").content.firstElementChild.cloneNode(true)]));
     for (const circuit of shown) {
@@ -211,22 +223,24 @@ class Row {
       text(node.querySelector(".when"), `${span(circuit.in_state_ms)}${next}`);
       drawFailure(node.querySelector(".why"), circuit.last_failure);
     }
-    arrange(details.querySelector("ol"), [...this.keys.values()]);
+    const nodes = [...this.keys.values()];
+    if (total > shown.length) {
+      this.others ??= element("li", "others");
+      text(this.others, `and ${number.format(total - shown.length)} more`);
+      nodes.push(this.others);
+    }
+    arrange(list, nodes);
   }
 
-  drawRest() {
-    if (!this.of(".rest").open) return;
+  drawPanels() {
     const panels = this.of(".panels");
-    if (!panels.firstChild) {
-      this.figures = element("div", "panel");
-      panels.append(this.figures);
-    }
+    if (panels.hidden) return;
+    this.figures ??= element("div", "panel");
     this.figures.replaceChildren(...figures(this.circuit));
     if (this.drawn === this.settings) return;
     this.drawn = this.settings;
-    panels.replaceChildren(this.figures,
-      panel("Settings", "", settingsTable(this.settings.settings)),
-      ...this.settings.functions.map(({ location, settings }) => panel(location, "place", settingsTable(settings))));
+    const functions = this.settings.functions.map(({ location, settings }) => panel(location, "place", settingsTable(settings)));
+    panels.replaceChildren(this.figures, panel("Settings", "", settingsTable(this.settings.settings)), element("div", "", ...functions));
   }
 }
 
@@ -248,7 +262,7 @@ function figures(circuit) {
     if (w.baseline !== null) now.push(row("Normal failures", `${rounded(w.baseline)} ± ${rounded(w.deviation ?? 0)}`));
   }
   if (budget) now.push(row("Retries saved up", budget.saved), row("Retries made", budget.granted), row("Retries refused", budget.refused));
-  return [element("h3", "", "Calls since the start"), table(["Outcome", "Calls"], rows), element("h3", "second", "Now"), table(["Figure", "Value"], now)];
+  return [element("h3", "", circuit.keys ? "Calls since the start, without those of keys" : "Calls since the start"), table(["Outcome", "Calls"], rows), element("h3", "second", "Now"), table(["Figure", "Value"], now)];
 }
 
 /// Puts nodes in this order, moving as few as can be; whoever has the focus keeps it.
@@ -289,7 +303,10 @@ function drawAll(view) {
 function drawSummary(circuits) {
   const count = (state) => circuits.filter((circuit) => circuit.state === state).length;
   const parts = ["forced_open", "open", "half_open", "forced_closed", "closed"].map((state) => [count(state), STATES[state].toLowerCase()]);
-  text($("summary"), parts.filter(([n]) => n).map(([n, name]) => `${n} ${name}`).join(" · "));
+  const keys = circuits.reduce((sum, circuit) => sum + (circuit.keys?.not_closed ?? 0), 0);
+  const texts = parts.filter(([n]) => n).map(([n, name]) => `${n} ${name}`);
+  if (keys) texts.push(`${plural(keys, "key")} not closed`);
+  text($("summary"), texts.join(" · "));
   const open = count("open") + count("forced_open");
   document.title = open ? `(${open} open) Circuits` : "Circuits";
 }

@@ -10,8 +10,8 @@ const SCRIPT: &str = include_str!("page.js");
 /// change of one needs a new hash: the test below tells it.
 pub(super) const POLICY: &str = concat!(
     "default-src 'none'; ",
-    "script-src 'sha256-rBr9VAqvNnQFnGyraVguMyvA9F2SGGAhPgehPkR9NSw='; ",
-    "style-src 'sha256-BOGQjLJrFMrgQxtcii/aXwH0yBN2A2uiSLoCHgyGBcs='; ",
+    "script-src 'sha256-rfui+5hK/2nOqjFQw2C/JZIFNULk+u4l7K0VgQkVr/Y='; ",
+    "style-src 'sha256-y9ertG6V0/eoIQWc4xqqUwHG94r7CpjdvsbLWyRLRQE='; ",
     "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; ",
     "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
 );

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
-use super::history::{History, LastMinute};
+use super::history::{History, LastMinute, by_operation};
 use crate::breaker::{CallCounts, CircuitState, FunctionSnapshot, Snapshot, WindowSnapshot};
 #[cfg(feature = "redis")]
 use crate::registry::SharedSnapshot;
@@ -146,7 +146,7 @@ impl View {
     /// Of the snapshots of a registry, in which those of its keys follow an operation.
     pub(super) fn new(at: SystemTime, snapshots: &[Snapshot], history: &History) -> Self {
         let mut circuits: Vec<Circuit> = Vec::new();
-        for of_operation in snapshots.chunk_by(|_, next| next.key.is_some()) {
+        for of_operation in by_operation(snapshots) {
             let Some((operation, keys)) = of_operation.split_first() else { continue };
             let mut circuit = Circuit::new(at, operation, history);
             circuit.settings = Some(OfCode::new(operation));
