@@ -10,7 +10,7 @@ use std::ops::Range;
 const RANGE: Range<u16> = 12_000..32_000;
 
 /// A port of loopback that is free now. Another process may come first, so be ready to try again.
-pub(crate) fn free() -> u16 {
+pub fn free() -> u16 {
     let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
     (0..1_000).map(|_| random()).find(is_free).expect("some port of loopback is free")
 }

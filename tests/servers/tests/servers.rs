@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use bindu_cb_test_servers::{Mode, Proxy, RedisServer};
+use bindu_cb_test_servers::{Browser, Mode, Proxy, RedisServer};
 
 /// Sends PING, and returns what comes back, and after how long.
 fn ping(port: u16, patience: Duration) -> std::io::Result<(String, Duration)> {
@@ -156,4 +156,29 @@ fn a_proxy_can_be_pointed_to_another_server() {
     assert_eq!(get(&mut before), 'a');
     proxy.point_to(servers[1].port());
     assert_eq!((get(&mut before), get(&mut connect())), ('a', 'b'));
+}
+
+#[test]
+fn a_browser_and_all_its_processes_die_with_it() {
+    let browser = Browser::start();
+    let profile = format!("--user-data-dir={}", browser.profile().display());
+    assert!(processes_with(&profile) > 0, "it is there");
+    assert!(browser.driver_url().starts_with("http://127.0.0.1:"));
+    let folder = browser.profile().to_owned();
+    drop(browser);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while processes_with(&profile) > 0 || folder.exists() {
+        assert!(Instant::now() < deadline, "a part of the browser has outlived it");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// That have this among their arguments.
+fn processes_with(argument: &str) -> usize {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let has_it = |process: &std::fs::DirEntry| {
+        let arguments = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&arguments).contains(argument)
+    };
+    processes.filter(has_it).count()
 }
