@@ -200,21 +200,11 @@ async fn of_many_keys_those_that_are_not_closed_are_shown_and_lift_their_operati
 }
 
 #[tokio::test]
-async fn the_text_of_a_failure_is_cut() {
-    let _isolated = isolate();
-    fail_with(&"ä".repeat(1_000)).await;
-    assert_eq!(circuit(&json().await, "storage:save")["last_failure"], "ä".repeat(1_000));
-    fail_with(&"ä".repeat(1_000_000)).await;
-    let cut = format!("{}…", "ä".repeat(1_000));
-    assert_eq!(circuit(&json().await, "storage:save")["last_failure"], cut);
-}
-
-#[tokio::test]
 async fn how_circuits_are_shared_is_told_without_a_password() {
     let _isolated = isolate();
     closed("a");
     // Nobody listens there.
-    let settings = SharedSettings::new("redis://ada:secret@127.0.0.1:1/2").namespace("billing");
+    let settings = SharedSettings::new("redis://quentin:secret@127.0.0.1:1/2").namespace("billing");
     registry().share(settings.quorum(3)).unwrap();
     let view = json().await;
     registry().unshare();
@@ -222,7 +212,7 @@ async fn how_circuits_are_shared_is_told_without_a_password() {
     assert_eq!((&shared["namespace"], &shared["quorum"]), (&"billing".into(), &3.into()));
     assert_eq!(shared["connected"], false);
     assert!(shared["server"].as_str().unwrap().contains("127.0.0.1:1"), "{shared}");
-    assert!(!view.to_string().contains("secret") && !view.to_string().contains("ada"), "{shared}");
+    assert!(!view.to_string().contains("secret") && !view.to_string().contains("quentin"), "{shared}");
 }
 
 /// The names of all fields, those within others with the name of these before them.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bindu_cb::testing::Isolated;
 use bindu_cb::{CircuitBreaker, CircuitBreakerOpenError, Settings, get_circuit_breaker, registry};
-use bindu_cb::{Operation, with_circuit_breaker};
+use bindu_cb::{Operation, retry_with_breaker};
 
 /// A registry of the thread's own in which everything is enabled, and opens at the first failure.
 pub fn isolate() -> Isolated {
@@ -51,7 +51,7 @@ pub async fn keyed(name: &str, good: &[String], bad: &[String]) -> Operation {
 }
 
 /// A guarded function, whose circuit shows what it fails with.
-#[with_circuit_breaker(op = "storage:save", failure_threshold = 7)]
+#[retry_with_breaker(op = "storage:save", attempts = 1, failure_threshold = 7)]
 pub async fn save(result: Result<(), Failure>) -> Result<(), Failure> {
     match &result {
         Ok(()) => Ok(()),

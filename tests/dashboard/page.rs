@@ -46,11 +46,12 @@ async fn a_circuit_opens_and_closes_on_it_without_a_reload() {
     .await;
     tab.until("document.querySelector('.circuit .failed dd').innerText === '100 %'").await;
 
-    let probe = get_circuit_breaker("b").try_acquire().unwrap();
+    let circuit = get_circuit_breaker("b");
+    let probe = circuit.try_acquire().unwrap();
     tab.until("document.querySelector('.circuit .state').innerText === 'Half-open'").await;
     assert_eq!(shown(&tab).await, "b,a");
     probe.success();
-    assert_eq!(get_circuit_breaker("b").state(), CircuitState::Closed);
+    assert_eq!(circuit.state(), CircuitState::Closed);
     tab.until("document.querySelector('#summary').innerText === '2 closed'").await;
     assert_eq!(shown(&tab).await, "a,b");
     assert_eq!(tab.value("document.title").await, "Circuits");
@@ -107,7 +108,9 @@ async fn keys_are_shown_under_their_operation() {
 #[tokio::test]
 async fn it_is_filtered_by_name_and_the_address_keeps_the_filter() {
     let _isolated = isolate();
-    ["api:quote", "storage:load", "storage:save"].map(closed);
+    for name in ["api:quote", "storage:load", "storage:save"] {
+        closed(name);
+    }
     let _operation = keyed("api:hook", &["acme".to_owned()], &[]).await;
     let site = Site::of_page();
     let tab = Tab::open(&site.url("/circuits#storage")).await;

@@ -89,7 +89,7 @@ async fn on_a_narrow_screen_nothing_is_wider_than_it() {
         }
     }
     // The check can fail.
-    tab.run("document.querySelector('h1').style.width = '2000px'").await;
+    tab.run("document.querySelector('h1').style.minWidth = '2000px'").await;
     assert!(tab.value("document.documentElement.scrollWidth").await.as_u64() > Some(1_280));
 }
 

@@ -62,6 +62,7 @@ async fn what_would_run_all_the_same_is_stopped_by_the_policy() {
         "document.body.innerHTML = '<img src=x onerror=\"window.hacked = 1\">'",
         "document.body.append(Object.assign(document.createElement('script'), { text: 'window.hacked = 1' }))",
         "setTimeout('window.hacked = 1')",
+        "document.body.setAttribute('style', 'background: url(http://127.0.0.1:9/secret)')",
     ] {
         tab.run(&format!("try {{ {attack} }} catch {{}}")).await;
     }
@@ -73,9 +74,7 @@ async fn what_would_run_all_the_same_is_stopped_by_the_policy() {
     tab.until("window.stopped === true").await;
     assert_eq!(tab.value("typeof window.hacked").await, "undefined");
     let complaints = tab.complaints().await.join("\n");
-    for rule in ["script-src", "img-src", "connect-src", "require-trusted-types-for"] {
-        let told = complaints.contains(rule)
-            || rule == "require-trusted-types-for" && complaints.contains("TrustedScript");
-        assert!(told, "{rule} in {complaints}");
+    for rule in ["TrustedHTML", "TrustedScript", "style-src", "img-src", "connect-src"] {
+        assert!(complaints.contains(rule), "{rule} in {complaints}");
     }
 }

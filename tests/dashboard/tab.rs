@@ -55,9 +55,10 @@ impl Tab {
             .unwrap_or_else(|e| panic!("{expression}: {e}"))
     }
 
+    /// As it is shown; nothing where it is not.
     pub async fn text(&self, selector: &str) -> String {
-        let text =
-            self.value(&format!("document.querySelector({selector:?})?.innerText ?? ''")).await;
+        let node = format!("document.querySelector({selector:?})");
+        let text = self.value(&format!("{node}?.checkVisibility() ? {node}.innerText : ''")).await;
         text.as_str().unwrap_or_default().to_owned()
     }
 

@@ -239,7 +239,7 @@ class Row {
     this.figures.replaceChildren(...figures(this.circuit));
     if (this.drawn === this.settings) return;
     this.drawn = this.settings;
-    const functions = this.settings.functions.map(({ location, settings }) => panel(location, "place", settingsTable(settings)));
+    const functions = this.settings.functions.map(({ location, settings }) => panel(location, "place", settings.length ? settingsTable(settings) : element("p", "", "One attempt, no retries.")));
     panels.replaceChildren(this.figures, panel("Settings", "", settingsTable(this.settings.settings)), element("div", "", ...functions));
   }
 }

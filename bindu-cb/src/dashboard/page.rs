@@ -10,7 +10,7 @@ const SCRIPT: &str = include_str!("page.js");
 /// change of one needs a new hash: the test below tells it.
 pub(super) const POLICY: &str = concat!(
     "default-src 'none'; ",
-    "script-src 'sha256-rfui+5hK/2nOqjFQw2C/JZIFNULk+u4l7K0VgQkVr/Y='; ",
+    "script-src 'sha256-RQCYuTHZZuJICY/9dO8Jfxj2fI6jb6q1zwepwmEsS78='; ",
     "style-src 'sha256-y9ertG6V0/eoIQWc4xqqUwHG94r7CpjdvsbLWyRLRQE='; ",
     "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; ",
     "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",

@@ -16,8 +16,6 @@ use crate::settings::SettingValue;
 
 /// Keys of an operation that are shown.
 const MOST_KEYS: usize = 20;
-/// Characters of a failure's text, or of a setting's value, that are shown.
-const LONGEST_TEXT: usize = 1_000;
 
 #[derive(Serialize)]
 pub(super) struct View {
@@ -193,7 +191,7 @@ impl Circuit {
             since: rfc3339(since),
             in_state_ms: millis(snapshot.in_state_for),
             half_open_in_ms: snapshot.half_open_in.map(millis),
-            last_failure: snapshot.last_failure.as_deref().map(cut),
+            last_failure: snapshot.last_failure.clone(),
             calls: snapshot.calls.into(),
             last_minute: history.of(snapshot),
             consecutive_failures: snapshot.consecutive_failures,
@@ -259,7 +257,7 @@ impl OfCode {
 impl From<&SettingValue> for Setting {
     fn from(setting: &SettingValue) -> Self {
         let SettingValue { key, value, source } = setting;
-        Self { key, value: cut(value), source: source.to_string() }
+        Self { key, value: value.clone(), source: source.to_string() }
     }
 }
 
@@ -298,12 +296,4 @@ fn rfc3339(time: SystemTime) -> String {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Texts of errors can be whole pages.
-fn cut(text: &str) -> String {
-    match text.char_indices().nth(LONGEST_TEXT) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
 }
