@@ -212,7 +212,10 @@ async fn how_circuits_are_shared_is_told_without_a_password() {
     assert_eq!((&shared["namespace"], &shared["quorum"]), (&"billing".into(), &3.into()));
     assert_eq!(shared["connected"], false);
     assert!(shared["server"].as_str().unwrap().contains("127.0.0.1:1"), "{shared}");
-    assert!(!view.to_string().contains("secret") && !view.to_string().contains("quentin"), "{shared}");
+    assert!(
+        !view.to_string().contains("secret") && !view.to_string().contains("quentin"),
+        "{shared}"
+    );
 }
 
 /// The names of all fields, those within others with the name of these before them.

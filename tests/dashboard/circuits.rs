@@ -35,7 +35,7 @@ pub fn open(name: &str) -> Arc<CircuitBreaker> {
 
 /// A circuit for each of these keys; those of `bad` are open.
 pub async fn keyed(name: &str, good: &[String], bad: &[String]) -> Operation {
-    let operation = Operation::builder(name).build().unwrap();
+    let operation = Operation::builder(name).attempts(1).build().unwrap();
     for key in good {
         operation.keyed(key).call(|| async { Ok::<_, Failure>(()) }).await.unwrap();
     }

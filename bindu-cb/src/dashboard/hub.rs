@@ -208,3 +208,65 @@ fn event(name: &str, json: &[u8]) -> Bytes {
 fn to_json(value: &impl serde::Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("names and figures, in maps whose keys are text")
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::StreamExt;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_viewer_that_leaves_takes_everything_away() {
+        let registry = Inner::new(false);
+        let hub = Hub::new(Arc::clone(&registry));
+        let circuit = registry.circuit("hub:watched");
+        let number = || hub.latest.borrow().number;
+        {
+            let (mut first, mut second) = (pin!(hub.events()), Some(Box::pin(hub.events())));
+            first.next().await;
+            if let Some(mut second) = second.take() {
+                second.next().await;
+            }
+            assert!(hub.watched().subscription.is_some(), "one of two has left");
+            first.next().await;
+            assert_eq!(number(), 2);
+            assert!(hub.latest.borrow().frame.is_some());
+        }
+        assert_eq!(hub.watched().viewers, 0);
+        assert!(hub.watched().subscription.is_none());
+        assert!(hub.latest.borrow().frame.is_none());
+        // Nobody hears of it, and no sample is taken.
+        let due = hub.latest.borrow().due;
+        circuit.force_open();
+        assert_eq!(hub.latest.borrow().due, due);
+        tokio::time::advance(TICK * 10).await;
+        assert_eq!(number(), 2);
+        // Nor is anything of the registry kept by what has gone.
+        let weak = Arc::downgrade(&hub);
+        drop(hub);
+        assert!(weak.upgrade().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_listener_that_watches_may_be_told_while_a_sample_is_taken() {
+        // A snapshot ends ramps, of which listeners hear.
+        let registry = Inner::new(false);
+        let mut settings = crate::Settings::default();
+        settings.all().ramp_up(TICK / 2).recovery_timeout(Duration::ZERO).failure_threshold(1);
+        registry.configure(settings);
+        let hub = Hub::new(Arc::clone(&registry));
+        let circuit = registry.circuit("hub:ramp");
+        let other = Arc::clone(&circuit);
+        let _subscription = registry.listen(move |_: &Event| drop(other.snapshot()));
+        let mut events = pin!(hub.events());
+        events.next().await;
+        circuit.try_acquire().unwrap().failure();
+        circuit.try_acquire().unwrap().success();
+        for _ in 0..3 {
+            events.next().await;
+        }
+        assert_eq!(circuit.snapshot().ramp_up, None);
+    }
+}

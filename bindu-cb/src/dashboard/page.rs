@@ -23,3 +23,40 @@ pub(super) fn html() -> &'static str {
     });
     &PAGE
 }
+
+#[cfg(test)]
+mod tests {
+    use base64::prelude::{BASE64_STANDARD, Engine};
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+
+    /// What the browser compares. It reads the lines of a checkout with other line ends as these.
+    fn hash(text: &str) -> String {
+        format!("'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(text.replace("\r\n", "\n"))))
+    }
+
+    fn between<'p>(page: &'p str, begin: &str, end: &str) -> &'p str {
+        let (_, rest) = page.split_once(begin).expect("it begins");
+        rest.split_once(end).expect("it ends").0
+    }
+
+    #[test]
+    fn the_policy_names_the_script_and_the_style_of_the_page() {
+        let script = between(html(), "<script type=\"module\">", "</script>");
+        let style = between(html(), "<style>", "</style>");
+        for (directive, text) in [("script-src", script), ("style-src", style)] {
+            assert!(text.len() > 1_000, "it is there");
+            let rule = format!("{directive} {}; ", hash(text));
+            assert!(POLICY.contains(&rule), "page.rs is to say: {rule}");
+        }
+    }
+
+    #[test]
+    fn there_is_one_script_and_one_style() {
+        for element in ["<script", "</script", "<style", "</style"] {
+            assert_eq!(html().matches(element).count(), 1, "{element}");
+        }
+        assert!(!html().contains(" style=") && !html().contains(" onclick="));
+    }
+}
