@@ -7,6 +7,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{Request, header};
 use bindu_cb::dashboard::router;
+use bindu_cb::{Event, get_circuit_breaker, registry};
 use futures_util::{FutureExt, Stream, StreamExt};
 use serde_json::Value;
 use tokio::time::{Instant, advance};
@@ -112,8 +113,8 @@ async fn a_change_of_state_is_told_within_a_tenth_of_a_second() {
     let mut told = 0;
     while changed.elapsed() < Duration::from_millis(400) {
         for _ in 0..100 {
-            bindu_cb::get_circuit_breaker("a").reset();
-            bindu_cb::get_circuit_breaker("a").force_open();
+            get_circuit_breaker("a").reset();
+            get_circuit_breaker("a").force_open();
         }
         viewer.circuits().await;
         told += 1;
@@ -236,4 +237,23 @@ async fn the_calls_of_keys_are_among_those_of_their_operation() {
     let of_key = |key: &Value| (key["key"].clone(), key["last_minute"]["success"][0].clone());
     let of_keys: Vec<_> = keys.iter().map(of_key).collect();
     assert_eq!(of_keys, [("z".into(), 0.into()), ("x".into(), 1.into()), ("y".into(), 1.into())]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn listeners_may_do_what_they_like_while_a_sample_is_taken() {
+    let _isolated = isolate();
+    // The snapshot that a sample is made of ends the ramp, of which nobody hears but by a look.
+    let mut settings = bindu_cb::Settings::default();
+    settings.all().failure_threshold(1).recovery_timeout(Duration::ZERO);
+    settings.all().ramp_up(Duration::from_millis(1_500));
+    registry().configure(settings);
+    let subscription = registry().subscribe(|_: &Event| drop(registry().snapshot()));
+    let mut viewer = Viewer::of(&router()).await;
+    viewer.circuits().await;
+    open("a");
+    get_circuit_breaker("a").try_acquire().unwrap().success();
+    let view = viewer.circuits().await;
+    assert!(view["circuits"][0]["ramp_up"].is_f64(), "{view}");
+    while viewer.circuits().await["circuits"][0]["ramp_up"].is_f64() {}
+    subscription.unsubscribe();
 }

@@ -26,7 +26,6 @@ pub(super) struct View {
 }
 
 #[derive(Serialize)]
-#[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "nothing is shared"))]
 struct Shared {
     server: String,
     namespace: String,

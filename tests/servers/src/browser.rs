@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::install;
 use crate::process::{Process, new_folder};
 
-const LONGEST_START: Duration = Duration::from_secs(60);
+const LONGEST_START: Duration = Duration::from_mins(1);
 
 /// A browser with a profile of its own, and the `WebDriver` server that steers it, each on a port of
 /// loopback that it has chosen itself. Both are killed when this is dropped, and when the test's
@@ -19,7 +19,7 @@ pub struct Browser {
     driver_port: u16,
     debugger_port: u16,
     _driver: Process,
-    browser: Process,
+    process: Process,
 }
 
 /// As root there is no sandbox. The rest keeps it from asking servers for what no test needs.
@@ -43,7 +43,7 @@ const ARGUMENTS: [&str; 14] = [
 impl Browser {
     /// Starts both and waits until they listen.
     pub fn start() -> Self {
-        let (browser, debugger_port) = start_browser();
+        let (process, debugger_port) = start_browser();
         let folder = new_folder();
         let driver = install::program("chromedriver", "chromium-driver").into();
         let driver = Process::start(folder, &[driver, "--port=0".into()]);
@@ -52,7 +52,7 @@ impl Browser {
             let (_, port) = log.split_once("started successfully on port ")?;
             port.split_once('.')?.0.parse().ok()
         });
-        Self { driver_port, debugger_port, _driver: driver, browser }
+        Self { driver_port, debugger_port, _driver: driver, process }
     }
 
     /// Of the `WebDriver` server.
@@ -67,7 +67,7 @@ impl Browser {
 
     /// Where it keeps what it keeps.
     pub fn profile(&self) -> PathBuf {
-        profile_in(self.browser.folder())
+        profile_in(self.process.folder())
     }
 }
 

@@ -161,10 +161,10 @@ fn a_proxy_can_be_pointed_to_another_server() {
 #[test]
 fn a_browser_and_all_its_processes_die_with_it() {
     let browser = Browser::start();
-    let profile = format!("--user-data-dir={}", browser.profile().display());
+    let folder = browser.profile();
+    let profile = format!("--user-data-dir={}", folder.display());
     assert!(processes_with(&profile) > 0, "it is there");
     assert!(browser.driver_url().starts_with("http://127.0.0.1:"));
-    let folder = browser.profile().to_owned();
     drop(browser);
     let deadline = Instant::now() + Duration::from_secs(10);
     while processes_with(&profile) > 0 || folder.exists() {
