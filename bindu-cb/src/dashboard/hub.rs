@@ -13,7 +13,6 @@ use tokio::time::{Instant, timeout_at};
 
 use super::history::History;
 use super::view::View;
-use crate::breaker::Snapshot;
 use crate::event::{Event, Subscription};
 use crate::registry::Inner;
 
@@ -71,7 +70,7 @@ impl Hub {
     pub(super) fn json(&self) -> Vec<u8> {
         let snapshots = self.registry.snapshot();
         let watched = self.watched();
-        let view = self.view(&snapshots, &watched.history);
+        let view = View::new(SystemTime::now(), &self.registry, &snapshots, &watched.history);
         drop(watched);
         to_json(&view)
     }
@@ -79,13 +78,6 @@ impl Hub {
     /// Events from now on, for as long as it is polled. The first one comes at once.
     pub(super) fn events(self: &Arc<Self>) -> impl Stream<Item = Bytes> + Send + use<> {
         unfold(Viewer::new(self), async |mut viewer| Some((viewer.next().await, viewer)))
-    }
-
-    fn view(&self, snapshots: &[Snapshot], history: &History) -> View {
-        let view = View::new(SystemTime::now(), snapshots, history);
-        #[cfg(feature = "redis")]
-        let view = view.shared_through(self.registry.shared_snapshot().as_ref());
-        view
     }
 
     fn watched(&self) -> MutexGuard<'_, Watched> {
@@ -103,7 +95,7 @@ impl Hub {
         }
         watched.noted = number;
         watched.history.note(second, &snapshots);
-        let mut view = self.view(&snapshots, &watched.history);
+        let mut view = View::new(SystemTime::now(), &self.registry, &snapshots, &watched.history);
         let settings = event("settings", &to_json(&view.take_settings()));
         if watched.settings.0 != settings {
             watched.settings = (settings, number);

@@ -9,8 +9,7 @@ use serde::Serialize;
 
 use super::history::{History, LastMinute, by_operation};
 use crate::breaker::{CallCounts, CircuitState, FunctionSnapshot, Snapshot, WindowSnapshot};
-#[cfg(feature = "redis")]
-use crate::registry::SharedSnapshot;
+use crate::registry::Inner;
 use crate::retry::RetryBudgetSnapshot;
 use crate::settings::SettingValue;
 
@@ -141,7 +140,12 @@ enum Urgency {
 
 impl View {
     /// Of the snapshots of a registry, in which those of its keys follow an operation.
-    pub(super) fn new(at: SystemTime, snapshots: &[Snapshot], history: &History) -> Self {
+    pub(super) fn new(
+        at: SystemTime,
+        registry: &Inner,
+        snapshots: &[Snapshot],
+        history: &History,
+    ) -> Self {
         let mut circuits: Vec<Circuit> = Vec::new();
         for of_operation in by_operation(snapshots) {
             let Some((operation, keys)) = of_operation.split_first() else { continue };
@@ -151,20 +155,7 @@ impl View {
             circuits.push(circuit);
         }
         circuits.sort_by_key(|circuit| Reverse(circuit.with_keys()));
-        Self { at: rfc3339(at), shared: None, circuits }
-    }
-
-    #[cfg(feature = "redis")]
-    pub(super) fn shared_through(mut self, shared: Option<&SharedSnapshot>) -> Self {
-        self.shared = shared.map(|shared| Shared {
-            // Without user and password.
-            server: shared.settings.address().map(ToString::to_string).unwrap_or_default(),
-            namespace: shared.settings.namespace.clone(),
-            quorum: shared.settings.quorum,
-            connected: shared.connected,
-            errors: shared.errors,
-        });
-        self
+        Self { at: rfc3339(at), shared: shared(registry), circuits }
     }
 
     /// Leaves the rest without settings.
@@ -287,6 +278,24 @@ impl From<RetryBudgetSnapshot> for RetryBudget {
         let RetryBudgetSnapshot { saved, granted, refused } = budget;
         Self { saved, granted, refused }
     }
+}
+
+#[cfg(feature = "redis")]
+fn shared(registry: &Inner) -> Option<Shared> {
+    let shared = registry.shared_snapshot()?;
+    Some(Shared {
+        // Without user and password.
+        server: shared.settings.address().map(ToString::to_string).unwrap_or_default(),
+        namespace: shared.settings.namespace,
+        quorum: shared.settings.quorum,
+        connected: shared.connected,
+        errors: shared.errors,
+    })
+}
+
+#[cfg(not(feature = "redis"))]
+fn shared(_: &Inner) -> Option<Shared> {
+    None
 }
 
 fn rfc3339(time: SystemTime) -> String {
