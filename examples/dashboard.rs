@@ -129,10 +129,10 @@ async fn load() {
         every(60, async || drop(quote(&exchange).await)),
         every(150, async || drop(thumbnail(&images).await)),
         every(25, async || drop(search(&index).await)),
-        of_tenant("acme", 1),
+        of_tenant("acme", 0),
         of_tenant("globex", 600),
-        of_tenant("initech", 1),
-        of_tenant("umbrella", 1),
+        of_tenant("initech", 0),
+        of_tenant("umbrella", 0),
     );
 }
 

@@ -11,7 +11,7 @@ const SCRIPT: &str = include_str!("page.js");
 pub(super) const POLICY: &str = concat!(
     "default-src 'none'; ",
     "script-src 'sha256-RQCYuTHZZuJICY/9dO8Jfxj2fI6jb6q1zwepwmEsS78='; ",
-    "style-src 'sha256-y9ertG6V0/eoIQWc4xqqUwHG94r7CpjdvsbLWyRLRQE='; ",
+    "style-src 'sha256-i1lYsqiA9aFYmrrQkAb9jqTB6nCcH+50aq8EMY4tIN4='; ",
     "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; ",
     "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
 );
