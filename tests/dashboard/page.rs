@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::Router;
-use bindu_cb::{CircuitState, get_circuit_breaker};
+use bindu_cb::{CircuitState, SharedSettings, get_circuit_breaker, registry};
 
 use crate::circuits::{closed, configure, fail_with, isolate, keyed, open};
 use crate::site::Site;
@@ -176,4 +176,22 @@ async fn where_there_is_no_circuit_it_says_so() {
     closed("a");
     tab.until(&format!("{SHOWN} === 'a'")).await;
     assert_eq!(tab.text("#nothing").await, "");
+}
+
+#[tokio::test]
+async fn it_says_through_what_circuits_are_shared_and_that_it_is_away() {
+    let _isolated = isolate();
+    closed("a");
+    // Nobody listens there.
+    let settings = SharedSettings::new("redis://quentin:secret@127.0.0.1:1").namespace("billing");
+    registry().share(settings).unwrap();
+    let site = Site::of_page();
+    let tab = Tab::open(&site.url("/circuits")).await;
+    tab.until_live().await;
+    let shared = tab.text("#shared").await;
+    assert!(shared.starts_with("Not connected"), "{shared}");
+    assert!(shared.contains("127.0.0.1:1") && shared.contains("billing"), "{shared}");
+    assert!(!shared.contains("secret") && !shared.contains("quentin"), "{shared}");
+    registry().unshare();
+    tab.until("document.querySelector('#shared').hidden").await;
 }
