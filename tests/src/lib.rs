@@ -14,5 +14,6 @@ pub struct Shared;
 
 #[doc = include_str!("../../docs/telemetry/README.md")]
 pub struct Telemetry;
+
 #[doc = include_str!("../../docs/DASHBOARD.md")]
 pub struct Dashboard;
