@@ -4,6 +4,7 @@
 pub(crate) mod link;
 #[cfg(feature = "redis")]
 mod share;
+mod shutdown;
 mod state;
 
 use std::collections::HashSet;
@@ -17,7 +18,7 @@ use crate::event::{Listener, Listeners, Subscription};
 use crate::keyed::{Keys, with_text};
 use crate::name::Name;
 use crate::operation::{Core, Origin, Preset};
-use crate::retry::Budget;
+use crate::retry::{Budget, Shutdown};
 #[cfg(feature = "test-util")]
 use crate::settings::Switches;
 use crate::settings::{Given, RetrySettings, Settings, Subject};
@@ -177,6 +178,7 @@ pub(crate) struct Inner {
     /// Whether settings come from the environment as long as nobody configures.
     reads_environment: bool,
     told_all_disabled: AtomicBool,
+    shutdown: Arc<Shutdown>,
     #[cfg(feature = "redis")]
     sharing: std::sync::Mutex<Option<crate::shared::Sharing>>,
     /// For who must not keep it alive.
@@ -192,6 +194,7 @@ impl Inner {
             listeners: Arc::default(),
             reads_environment,
             told_all_disabled: AtomicBool::new(false),
+            shutdown: Arc::default(),
             #[cfg(feature = "redis")]
             sharing: std::sync::Mutex::default(),
             this: Weak::clone(this),
@@ -202,6 +205,10 @@ impl Inner {
 
     pub(crate) fn downgrade(&self) -> Weak<Self> {
         Weak::clone(&self.this)
+    }
+
+    pub(crate) fn shutdown(&self) -> Arc<Shutdown> {
+        Arc::clone(&self.shutdown)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -271,8 +278,7 @@ impl Inner {
             has_classes: false,
         };
         let shared = self.shared(name);
-        let registry = self.downgrade();
-        Arc::new(Core::new(shared, origin, registry, &self.settings()))
+        Arc::new(Core::new(shared, origin, self, &self.settings()))
     }
 
     /// A guarded function, with its circuit.
@@ -287,7 +293,7 @@ impl Inner {
                 state.apply_to_classes_of(name, &settings, notices);
             }
             let entry = self.entry(state, name, notices);
-            let core = Arc::new(Core::new(shared, origin, self.downgrade(), &settings));
+            let core = Arc::new(Core::new(shared, origin, self, &settings));
             notices.extend(warnings(name, &core.adjusted()));
             entry.functions.retain(|function| function.strong_count() > 0);
             entry.functions.push(Arc::downgrade(&core));

@@ -23,7 +23,7 @@ pub(crate) mod hold;
 mod leases;
 mod mode;
 #[cfg(all(test, loom))]
-mod models;
+pub(crate) mod models;
 mod permit;
 mod queue;
 mod ramp;
@@ -33,7 +33,7 @@ mod rare;
 pub(crate) mod remote;
 mod settling;
 mod snapshot;
-mod sync;
+pub(crate) mod sync;
 mod threads;
 mod transition;
 mod window;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::breaker::{Admission, CircuitBreaker, FunctionSnapshot, Mode};
 use crate::keyed::Keys;
 use crate::registry::Inner;
-use crate::retry::Budget;
+use crate::retry::{Budget, Shutdown};
 use crate::settings::{Given, Resolved, RetrySettings, Settings, kind_of};
 
 /// Which kind's presets a function starts from.
@@ -74,6 +74,7 @@ pub(crate) struct Core {
     pub(crate) circuit: Arc<CircuitBreaker>,
     pub(crate) budget: Arc<Budget>,
     pub(crate) keys: Arc<Keys>,
+    pub(crate) shutdown: Arc<Shutdown>,
     origin: Origin,
     registry: Weak<Inner>,
     /// The time limit of an attempt in nanoseconds; the maximum stands for none. Beside the
@@ -89,7 +90,7 @@ impl Core {
     pub(crate) fn new(
         (circuit, budget, keys): (Arc<CircuitBreaker>, Arc<Budget>, Arc<Keys>),
         origin: Origin,
-        registry: Weak<Inner>,
+        registry: &Inner,
         settings: &Settings,
     ) -> Self {
         let policy = Self::resolve(circuit.name(), &origin, settings);
@@ -100,8 +101,9 @@ impl Core {
             circuit,
             budget,
             keys,
+            shutdown: registry.shutdown(),
             origin,
-            registry,
+            registry: registry.downgrade(),
         }
     }
 
