@@ -87,7 +87,7 @@ pub use event::{Cause, Event, Listener, Subscription};
 pub use operation::{Operation, OperationBuilder, execute_with_retry};
 #[cfg(feature = "redis")]
 pub use registry::SharedSnapshot;
-pub use registry::{Registry, get_circuit_breaker, registry};
+pub use registry::{CircuitHealth, Health, Registry, get_circuit_breaker, registry};
 pub use retry::RetryBudgetSnapshot;
 pub use retry::verdict::{Classify, Verdict};
 pub use settings::{

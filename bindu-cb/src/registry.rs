@@ -1,5 +1,6 @@
 //! From a name to its circuit: the one global of the crate.
 
+mod health;
 #[cfg(feature = "redis")]
 pub(crate) mod link;
 #[cfg(feature = "redis")]
@@ -22,6 +23,7 @@ use crate::retry::{Budget, Shutdown};
 #[cfg(feature = "test-util")]
 use crate::settings::Switches;
 use crate::settings::{Given, RetrySettings, Settings, Subject};
+pub use health::{CircuitHealth, Health};
 #[cfg(feature = "redis")]
 pub use share::SharedSnapshot;
 use state::{Entry, Notice, State, warnings};

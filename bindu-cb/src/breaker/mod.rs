@@ -237,6 +237,21 @@ impl CircuitBreaker {
         self.word().state()
     }
 
+    /// The state and, of an open circuit, how long until a call becomes a probe. Without the lock.
+    pub(crate) fn stands(&self) -> (CircuitState, Option<Duration>) {
+        loop {
+            let word = self.word();
+            if word.state() != CircuitState::Open {
+                return (word.state(), None);
+            }
+            // `None`: it has moved on meanwhile.
+            if let Some(end) = self.deadline(word) {
+                let left = self.left_until(end, self.now());
+                return (CircuitState::Open, Some(Duration::from_nanos(left)));
+            }
+        }
+    }
+
     /// Everything that there is to know, at this moment. Takes the circuit's lock for a copy;
     /// calls of a closed circuit do not notice.
     pub fn snapshot(&self) -> Snapshot {

@@ -135,6 +135,10 @@ impl Inner {
         })
     }
 
+    pub(super) fn is_connected(&self) -> Option<bool> {
+        self.sharing().as_ref().map(Sharing::is_connected)
+    }
+
     /// Shares through what is no real server.
     #[cfg(feature = "test-util")]
     pub(crate) fn share_through(
