@@ -273,6 +273,7 @@ impl Inner {
         let origin = Origin {
             preset: Preset::OfKind,
             once: false,
+            name: None,
             may_time_out: true,
             given: Given::of(options, Location::caller()),
             at: Location::caller(),

@@ -13,8 +13,8 @@ use std::time::Duration;
 use bindu_cb::testing::{Process, isolate};
 use bindu_cb::{
     CallError, CircuitBreakerOpenError, CircuitState, OnCancel, OpenCause, OpenReason, Operation,
-    RetrySettings, Settings, Window, execute_with_retry, get_circuit_breaker, registry,
-    retry_with_breaker, with_circuit_breaker,
+    RetrySettings, Settings, SharedSettings, Window, execute_with_retry, get_circuit_breaker,
+    registry, retry_with_breaker, with_circuit_breaker,
 };
 use tokio::time::{Instant, sleep, timeout};
 use tracing::Level;
@@ -724,6 +724,19 @@ async fn neither_reset_nor_new_settings_take_it_back() {
     registry().configure(Settings::default());
     assert!(registry().health().shutting_down);
     assert!(matches!(waits_an_hour(&Service::down()).await, Err(Failure::Refused(1))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_shared_afterwards() {
+    let _cb = isolate();
+    registry().shutdown();
+    let url = "redis://127.0.0.1:1";
+    let variables = [("BINDU_CB_SHARED_URL", url)];
+    registry().configure(Settings::default().with_variables(variables).unwrap());
+    assert!(registry().shared().is_none());
+    registry().share(SharedSettings::new(url)).unwrap();
+    assert!(registry().shared().is_none());
+    assert!(registry().share(SharedSettings::new("nonsense")).is_err(), "a mistake is one still");
 }
 
 #[tokio::test(start_paused = true)]

@@ -51,6 +51,8 @@ pub(crate) struct Origin {
     pub(crate) preset: Preset,
     /// One attempt, no loop.
     pub(crate) once: bool,
+    /// Its module path and name. `None`: not one of an attribute.
+    pub(crate) name: Option<&'static str>,
     /// Whether the function can return a timeout: settings alone must not impose one on it.
     pub(crate) may_time_out: bool,
     pub(crate) given: Vec<Given>,
@@ -203,6 +205,7 @@ impl Core {
             "timeout" => self.origin.may_time_out,
             _ => !self.origin.once,
         });
-        FunctionSnapshot { location: self.origin.at.to_string(), settings }
+        let Origin { name, at, .. } = &self.origin;
+        FunctionSnapshot { name: *name, location: at.to_string(), settings }
     }
 }
