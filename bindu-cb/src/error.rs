@@ -385,7 +385,8 @@ impl From<AttemptTimeoutError> for io::Error {
 /// ```
 #[derive(Clone, Debug)]
 pub enum CallError<E> {
-    /// The circuit is open; the operation was not tried, or not tried again.
+    /// The circuit is open, or the process [shuts down](crate::Registry::shutdown): the operation was
+    /// not tried, or not tried again.
     Open(CircuitBreakerOpenError),
     /// The last attempt ran into its time limit.
     Timeout(AttemptTimeoutError),
