@@ -560,6 +560,29 @@ async fn a_call_that_begins_afterwards_makes_one_attempt_of_every_sort() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_class_does_not_count_what_is_kept_from_another_attempt() {
+    // At rest it is not asked by the call, awake it has given it a permit.
+    for failures_before in [0, 1] {
+        let cb = isolate();
+        cb.enabled(true);
+        let waiting = timeout(secs(10), classed(&Service::down())).await;
+        assert!(waiting.is_err(), "a failure of the class, which there is from now on");
+        let class = get_circuit_breaker("ending/refused");
+        if failures_before == 0 {
+            class.reset();
+            assert!(classed(&Service::up()).await.is_ok(), "all are at rest again");
+        }
+        let before = class.snapshot().calls;
+        registry().shutdown();
+        assert!(matches!(classed(&Service::down()).await, Err(Failure::Refused(1))));
+        let snapshot = class.snapshot();
+        assert_eq!(snapshot.consecutive_failures, failures_before);
+        assert_eq!(snapshot.calls.failure, before.failure);
+        assert_eq!(snapshot.calls.cancelled, u64::from(failures_before));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn circuits_are_asked_and_told_by_calls_that_begin_afterwards() {
     #[retry_with_breaker(op = "ending", attempts = 1)]
     async fn once(service: &Service) -> Result<u32, Failure> {

@@ -25,23 +25,26 @@ impl Shutdown {
             self.told.notify_waiters();
             return self.begun.swap(1, Ordering::AcqRel) == 0;
         }
-        // Release: partner of the Acquire in `has_begun`. Before the notification, which is for
-        // those who have asked earlier: see `begun`.
+        // Before the notification, which is for those who have asked earlier. Acquire and release:
+        // partner of the swap of nothing in `begun`.
         let before = self.begun.swap(1, Ordering::AcqRel);
         self.told.notify_waiters();
         before == 0
     }
 
     pub(crate) fn has_begun(&self) -> bool {
+        // Acquire: partner of the swap in `begin`.
         self.begun.load(Ordering::Acquire) != 0
     }
 
     /// Ends when it has begun.
     async fn begun(&self) {
-        // Before the question: a notification from here on is kept for who holds this, and who has
-        // missed one sees the mark that was made before it.
+        // Before the question: a notification from here on is kept for who holds this.
         let told = self.told.notified();
-        if !self.has_begun() {
+        // Acquire and release, and no mere load: partner of the swap in `begin`. Of the two one is
+        // first. If it is that one, the mark is seen here, which a load might miss; if it is this
+        // one, what is above comes before the notification.
+        if self.begun.fetch_or(0, Ordering::AcqRel) == 0 {
             told.await;
         }
     }
