@@ -6,7 +6,7 @@ use bindu_cb::__shared::MemoryServer;
 use bindu_cb::__shared::protocol::Phase;
 use bindu_cb::CircuitState::{Closed, Open};
 use tokio::task::{JoinHandle, spawn_local};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::{Replica, Service, fleet, local, millis, secs, settle};
 
@@ -214,7 +214,7 @@ async fn one_that_shuts_down_does_so_too() {
         let (service, first, second, sharing) = first_has_the_probe().await;
         second.call(&service).await.unwrap_err();
         first.0.enter(|| bindu_cb::registry().shutdown());
-        sharing.await.unwrap();
+        timeout(secs(1), sharing).await.expect("it leaves").unwrap();
         let took = until_let_through(&second, &service).await;
         assert!(took < millis(100), "{took:?}");
         assert_eq!(first.state(), Open, "its circuit is its own again");
