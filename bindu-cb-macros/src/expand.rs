@@ -29,7 +29,9 @@ pub(crate) use ours;
 //
 // Output:
 //     async fn save(&self, row: &Row) -> Result<(), StoreError> {
-//         static __BINDU_CB_SITE: p::Site = p::Site::new("storage", p::Preset::OfKind).attempts(5);
+//         static __BINDU_CB_SITE: p::Site = p::Site::new("storage", p::Preset::OfKind)
+//             .named(concat!(module_path!(), "::", "save"))
+//             .attempts(5);
 //         let __tag = p::tag::<Result<(), StoreError>, _, _>();
 //         let mut __call = p::Site::enter(&__BINDU_CB_SITE);
 //         let __open = loop {

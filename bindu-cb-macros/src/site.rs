@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::{ToTokens as _, quote, quote_spanned};
-use syn::{LitStr, spanned::Spanned as _};
+use syn::{LitStr, ext::IdentExt as _, spanned::Spanned as _};
 
 use crate::{
     args::{Op, Setting},
@@ -35,7 +35,9 @@ impl Expansion<'_> {
         };
         let derived = is_derived.then(|| quote!(.derived(::core::module_path!())));
         let classed = model.hooks.class.is_some().then(|| quote!(.classed()));
-        let new = quote!(#new #derived #classed);
+        let function = model.function.sig.ident.unraw().to_string();
+        let named = quote!(.named(::core::concat!(::core::module_path!(), "::", #function)));
+        let new = quote!(#new #named #derived #classed);
         let value = model.settings.iter().fold(new, |site, s| self.set(&site, s));
         quote!(static #site: #p::Site = #value;)
     }

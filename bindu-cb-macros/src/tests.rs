@@ -62,6 +62,7 @@ fn the_expansion_of_a_plain_function() {
         pub async fn save(&self, row: &Row) -> Result<(), StoreError> {
             static __BINDU_CB_SITE: ::bindu_cb::__private::Site =
                 ::bindu_cb::__private::Site::new("storage", ::bindu_cb::__private::Preset::OfKind)
+                    .named(::core::concat!(::core::module_path!(), "::", "save"))
                     .attempts(5)
                     .min_wait(::core::time::Duration::new(0, 250000000));
             let __tag = ::bindu_cb::__private::tag::<Result<(), StoreError>, _, _>();

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use crate::name::{Name, Opening, Why};
 
-/// A call was turned away because the circuit of its operation is open.
+/// A call was turned away because the circuit of its operation is open, or not tried again because
+/// it has opened, or because the process [shuts down](crate::Registry::shutdown).
 ///
-/// The body of the function did not run. [`retry_after`](Self::retry_after) says when it is worth
+/// The body of the function did not run, or not again. [`retry_after`](Self::retry_after) says when it is worth
 /// coming back; [`source`](Error::source) is the [`OpenCause`].
 ///
 /// ```
@@ -41,13 +42,15 @@ impl CircuitBreakerOpenError {
     }
 
     /// The key whose circuit it is, where each key has one of its own under the operation. `None`
-    /// also once that circuit no longer exists.
+    /// also once that circuit no longer exists, or if it has never opened, because it is for
+    /// [another reason](OpenReason::Shutdown) that the call was ended.
     pub fn key(&self) -> Option<String> {
         self.cause.key()
     }
 
     /// How long to wait before a call has a chance. A hint, not a promise: while a probe is under
-    /// way, or the circuit is forced open, nobody can know.
+    /// way, or the circuit is forced open, nobody can know. Zero where the process shuts down:
+    /// another one can be asked at once.
     pub fn retry_after(&self) -> Duration {
         Duration::from_nanos(self.retry_after)
     }
@@ -55,6 +58,9 @@ impl CircuitBreakerOpenError {
 
 impl fmt::Display for CircuitBreakerOpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.cause.opening.reason() == OpenReason::Shutdown {
+            return write!(f, "'{}' is not tried again: {}", self.operation(), self.cause);
+        }
         write!(
             f,
             "circuit breaker is open for '{}': retry after {:.1}s",
@@ -112,6 +118,9 @@ pub enum OpenReason {
     Forced,
     /// The circuit has closed again and does not let everybody through yet.
     RampUp,
+    /// None has: the process [shuts down](crate::Registry::shutdown), and the loop of the call has
+    /// ended its wait.
+    Shutdown,
 }
 
 /// An error, its source, and so on; cut off where it may be endless.
@@ -165,6 +174,7 @@ impl OpeningId {
             OpenReason::ProbeFailed => 2,
             OpenReason::Forced => 3,
             OpenReason::RampUp => 4,
+            OpenReason::Shutdown => 5,
         };
         Self(generation | reason << Self::REASON_SHIFT)
     }
@@ -188,7 +198,8 @@ impl OpeningId {
             1 => OpenReason::Failures,
             2 => OpenReason::ProbeFailed,
             3 => OpenReason::Forced,
-            _ => OpenReason::RampUp,
+            4 => OpenReason::RampUp,
+            _ => OpenReason::Shutdown,
         }
     }
 }
@@ -236,7 +247,10 @@ impl OpenCause {
     /// The text of the failure that opened the circuit. `None` if it was opened by hand, or if it
     /// has opened several times since, or no longer exists.
     pub fn last_failure(&self) -> Option<String> {
-        if matches!(self.opening.reason(), OpenReason::Forced | OpenReason::RampUp) {
+        if matches!(
+            self.opening.reason(),
+            OpenReason::Forced | OpenReason::RampUp | OpenReason::Shutdown
+        ) {
             return None;
         }
         self.recall()?.last_failure.as_deref().map(str::to_owned)
@@ -248,6 +262,7 @@ impl fmt::Display for OpenCause {
         let opening = self.recall();
         match self.reason_of(opening.as_ref()) {
             OpenReason::Forced => return f.write_str("forced open by hand"),
+            OpenReason::Shutdown => return f.write_str("the process is shutting down"),
             OpenReason::RampUp => return f.write_str("closed again, and not yet for all calls"),
             OpenReason::ProbeFailed => f.write_str("opened again because a probe failed")?,
             OpenReason::Failures => match opening.as_ref().map(|o| o.why) {
@@ -370,7 +385,8 @@ impl From<AttemptTimeoutError> for io::Error {
 /// ```
 #[derive(Clone, Debug)]
 pub enum CallError<E> {
-    /// The circuit is open; the operation was not tried, or not tried again.
+    /// The circuit is open, or the process [shuts down](crate::Registry::shutdown): the operation was
+    /// not tried, or not tried again.
     Open(CircuitBreakerOpenError),
     /// The last attempt ran into its time limit.
     Timeout(AttemptTimeoutError),

@@ -22,7 +22,8 @@
 //!   a `Result`; [`with_circuit_breaker`] where nothing is to be retried.
 //! - [`Classify`] on an error type, to say which errors are worth another attempt and which count.
 //! - [`Operation`] and [`execute_with_retry`] for closures; [`CircuitBreaker`] alone.
-//! - [`registry`] for everything that is about all circuits: [`Settings`], snapshots, listeners.
+//! - [`registry`] for everything that is about all circuits: [`Settings`], snapshots, listeners,
+//!   [health](Registry::health) and [shutdown](Registry::shutdown).
 //! - The module `testing` in tests (feature `test-util`), and `telemetry` for metrics (feature `otel`).
 //!
 //! # Features
@@ -95,7 +96,7 @@ pub use event::{Cause, Event, Listener, Subscription};
 pub use operation::{Operation, OperationBuilder, execute_with_retry};
 #[cfg(feature = "redis")]
 pub use registry::SharedSnapshot;
-pub use registry::{Registry, get_circuit_breaker, registry};
+pub use registry::{CircuitHealth, Health, Registry, get_circuit_breaker, registry};
 pub use retry::RetryBudgetSnapshot;
 pub use retry::verdict::{Classify, Verdict};
 pub use settings::{

@@ -91,7 +91,8 @@ impl Operation {
     ///
     /// # Errors
     ///
-    /// The last attempt's own error, its timeout, or the rejection by an open circuit.
+    /// The last attempt's own error, its timeout, or the rejection by an open circuit, which is also
+    /// what ends a wait when the process [shuts down](crate::Registry::shutdown).
     ///
     /// # Cancel safety
     ///

@@ -1,11 +1,13 @@
 //! From a name to its circuit: the one global of the crate.
 
+mod health;
 #[cfg(feature = "redis")]
 pub(crate) mod link;
 #[cfg(feature = "otel")]
 mod measured;
 #[cfg(feature = "redis")]
 mod share;
+mod shutdown;
 mod state;
 
 use std::collections::HashSet;
@@ -19,10 +21,11 @@ use crate::event::{Listener, Listeners, Subscription};
 use crate::keyed::{Keys, with_text};
 use crate::name::Name;
 use crate::operation::{Core, Origin, Preset};
-use crate::retry::Budget;
+use crate::retry::{Budget, Shutdown};
 #[cfg(feature = "test-util")]
 use crate::settings::Switches;
 use crate::settings::{Given, RetrySettings, Settings, Subject};
+pub use health::{CircuitHealth, Health};
 #[cfg(feature = "redis")]
 pub use share::SharedSnapshot;
 use state::{Entry, Notice, State, warnings};
@@ -179,6 +182,7 @@ pub(crate) struct Inner {
     /// Whether settings come from the environment as long as nobody configures.
     reads_environment: bool,
     told_all_disabled: AtomicBool,
+    shutdown: Arc<Shutdown>,
     #[cfg(feature = "redis")]
     sharing: std::sync::Mutex<Option<crate::shared::Sharing>>,
     /// Of all sharings, so that it never falls.
@@ -197,6 +201,7 @@ impl Inner {
             listeners: Arc::default(),
             reads_environment,
             told_all_disabled: AtomicBool::new(false),
+            shutdown: Arc::default(),
             #[cfg(feature = "redis")]
             sharing: std::sync::Mutex::default(),
             #[cfg(all(feature = "redis", feature = "otel"))]
@@ -213,6 +218,10 @@ impl Inner {
 
     pub(crate) fn listen(&self, listener: impl Listener) -> Subscription {
         self.listeners.add(listener)
+    }
+
+    pub(crate) fn shutdown(&self) -> Arc<Shutdown> {
+        Arc::clone(&self.shutdown)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -275,6 +284,7 @@ impl Inner {
         let origin = Origin {
             preset: Preset::OfKind,
             once: false,
+            name: None,
             may_time_out: true,
             given: Given::of(options, Location::caller()),
             at: Location::caller(),
@@ -282,8 +292,7 @@ impl Inner {
             has_classes: false,
         };
         let shared = self.shared(name);
-        let registry = self.downgrade();
-        Arc::new(Core::new(shared, origin, registry, &self.settings()))
+        Arc::new(Core::new(shared, origin, self, &self.settings()))
     }
 
     /// A guarded function, with its circuit.
@@ -298,7 +307,7 @@ impl Inner {
                 state.apply_to_classes_of(name, &settings, notices);
             }
             let entry = self.entry(state, name, notices);
-            let core = Arc::new(Core::new(shared, origin, self.downgrade(), &settings));
+            let core = Arc::new(Core::new(shared, origin, self, &settings));
             notices.extend(warnings(name, &core.adjusted()));
             entry.functions.retain(|function| function.strong_count() > 0);
             entry.functions.push(Arc::downgrade(&core));

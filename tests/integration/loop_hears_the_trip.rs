@@ -5,17 +5,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll, Wake};
 use std::thread;
-use std::time::Duration;
 
 use bindu_cb::testing::isolate;
 use bindu_cb::{
     CircuitBreaker, CircuitState, Operation, RetrySettings, Settings, execute_with_retry,
     get_circuit_breaker, registry, retry_with_breaker,
 };
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, advance, sleep};
 
-use crate::support::{Failure, Service, millis, secs, trip, trip_and_wait};
+use crate::support::{Failure, Service, begin, millis, secs, trip, trip_and_wait};
 
 #[retry_with_breaker(op = "loop", attempts = 2, min_wait = "1h", max_wait = "1h")]
 async fn waits_an_hour(service: &Service) -> Result<u32, Failure> {
@@ -51,48 +49,6 @@ async fn counts_attempts(service: &Service) -> Result<u32, Failure> {
 )]
 async fn probes(service: &Service) -> Result<u32, Failure> {
     service.ask()
-}
-
-/// Begins a call whose first attempt fails, and lets it wait for 10 s.
-async fn begin<T: Send + 'static>(call: impl Future<Output = T> + 'static) -> Waiting<T> {
-    let tasks = tokio::task::LocalSet::new();
-    let task = tasks.spawn_local(call);
-    let mut waiting = Waiting { tasks, task };
-    waiting.go_on(secs(10)).await;
-    waiting
-}
-
-/// A call under way.
-struct Waiting<T> {
-    tasks: tokio::task::LocalSet,
-    task: JoinHandle<T>,
-}
-
-impl<T> Waiting<T> {
-    async fn go_on(&mut self, time: Duration) {
-        self.tasks.run_until(sleep(time)).await;
-    }
-
-    fn has_ended(&self) -> bool {
-        self.task.is_finished()
-    }
-
-    /// The result, which must come within a millisecond.
-    async fn ends_at_once(self) -> T {
-        let began = Instant::now();
-        let result = self.tasks.run_until(self.task).await.unwrap();
-        let took = began.elapsed();
-        assert!(took <= millis(1), "it took {took:?}");
-        result
-    }
-
-    /// The result, which comes with the second attempt.
-    async fn ends_in_its_own_time(self) -> T {
-        let began = Instant::now();
-        let result = self.tasks.run_until(self.task).await.unwrap();
-        assert!(began.elapsed() > secs(3_000));
-        result
-    }
 }
 
 /// A call of [`waits_an_hour`] and how often the service was asked.

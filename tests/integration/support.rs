@@ -179,3 +179,45 @@ pub async fn trip_and_wait(circuit: &CircuitBreaker) {
     trip(circuit);
     tokio::time::advance(secs(30)).await;
 }
+
+/// Begins a call whose first attempt fails, and lets it wait for 10 s.
+pub async fn begin<T: Send + 'static>(call: impl Future<Output = T> + 'static) -> Waiting<T> {
+    let tasks = tokio::task::LocalSet::new();
+    let task = tasks.spawn_local(call);
+    let mut waiting = Waiting { tasks, task };
+    waiting.go_on(secs(10)).await;
+    waiting
+}
+
+/// A call under way.
+pub struct Waiting<T> {
+    tasks: tokio::task::LocalSet,
+    task: tokio::task::JoinHandle<T>,
+}
+
+impl<T> Waiting<T> {
+    pub async fn go_on(&mut self, time: Duration) {
+        self.tasks.run_until(tokio::time::sleep(time)).await;
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.task.is_finished()
+    }
+
+    /// The result, which must come within a millisecond.
+    pub async fn ends_at_once(self) -> T {
+        let began = tokio::time::Instant::now();
+        let result = self.tasks.run_until(self.task).await.unwrap();
+        let took = began.elapsed();
+        assert!(took <= millis(1), "it took {took:?}");
+        result
+    }
+
+    /// The result, which comes with the second attempt.
+    pub async fn ends_in_its_own_time(self) -> T {
+        let began = tokio::time::Instant::now();
+        let result = self.tasks.run_until(self.task).await.unwrap();
+        assert!(began.elapsed() > secs(3_000));
+        result
+    }
+}

@@ -6,7 +6,7 @@ use bindu_cb::__shared::MemoryServer;
 use bindu_cb::__shared::protocol::Phase;
 use bindu_cb::CircuitState::{Closed, Open};
 use tokio::task::{JoinHandle, spawn_local};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::{Replica, Service, fleet, local, millis, secs, settle};
 
@@ -204,6 +204,39 @@ async fn a_replica_that_leaves_before_it_has_probed_gives_the_lease_back() {
         sharing.await.unwrap();
         let took = until_let_through(&second, &service).await;
         assert!(took < millis(100), "{took:?}");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_shuts_down_does_so_too() {
+    local(async {
+        let (service, first, second, sharing) = first_has_the_probe().await;
+        second.call(&service).await.unwrap_err();
+        first.0.enter(|| bindu_cb::registry().shutdown());
+        timeout(secs(1), sharing).await.expect("it leaves").unwrap();
+        let took = until_let_through(&second, &service).await;
+        assert!(took < millis(100), "{took:?}");
+        assert_eq!(first.state(), Open, "its circuit is its own again");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn health_tells_whether_the_server_answers() {
+    local(async {
+        let (server, service, replicas) = fleet(1, 1).await;
+        let health = || replicas[0].0.enter(|| bindu_cb::registry().health());
+        replicas[0].call(&service).await.unwrap();
+        assert_eq!(health().shared_connected, Some(true));
+        assert_eq!(health().to_string(), "ready; 1 circuit closed; shared, connected");
+        server.set_down(true);
+        settle().await;
+        assert_eq!(health().shared_connected, Some(false));
+        assert!(health().is_ready(), "it goes by its own circuits");
+        assert_eq!(health().to_string(), "ready; 1 circuit closed; shared, not connected");
+        replicas[0].0.enter(|| bindu_cb::registry().shutdown());
+        assert_eq!(health().shared_connected, None);
     })
     .await;
 }

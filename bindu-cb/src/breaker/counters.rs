@@ -149,7 +149,8 @@ pub struct CallCounts {
     pub failure: u64,
     /// The result says nothing of the service, such as an inner circuit's rejection.
     pub ignored: u64,
-    /// Dropped before any attempt had failed.
+    /// Dropped before any attempt had failed, or kept from another one, or dropped, by a
+    /// [shutdown](crate::Registry::shutdown).
     pub cancelled: u64,
     /// Turned away because the circuit was open. In dry run: would have been.
     pub rejected: u64,

@@ -23,7 +23,7 @@ pub(crate) mod hold;
 mod leases;
 mod mode;
 #[cfg(all(test, loom))]
-mod models;
+pub(crate) mod models;
 mod permit;
 mod queue;
 mod ramp;
@@ -33,7 +33,7 @@ mod rare;
 pub(crate) mod remote;
 mod settling;
 mod snapshot;
-mod sync;
+pub(crate) mod sync;
 #[cfg(feature = "otel")]
 mod tally;
 mod threads;
@@ -242,6 +242,21 @@ impl CircuitBreaker {
     /// when its wait has passed.
     pub fn state(&self) -> CircuitState {
         self.word().state()
+    }
+
+    /// The state and, of an open circuit, how long until a call becomes a probe. Without the lock.
+    pub(crate) fn stands(&self) -> (CircuitState, Option<Duration>) {
+        loop {
+            let word = self.word();
+            if word.state() != CircuitState::Open {
+                return (word.state(), None);
+            }
+            // `None`: it has moved on meanwhile.
+            if let Some(end) = self.deadline(word) {
+                let left = self.left_until(end, self.now());
+                return (CircuitState::Open, Some(Duration::from_nanos(left)));
+            }
+        }
     }
 
     /// Everything that there is to know, at this moment. Takes the circuit's lock for a copy;

@@ -28,7 +28,7 @@ loom::thread_local! {
     static NOW: Cell<(Nanos, usize)> = Cell::new((0, 0));
 }
 
-pub(super) fn mutated(name: &str) -> bool {
+pub(crate) fn mutated(name: &str) -> bool {
     *MUTATION.lock().unwrap() == Some(name)
 }
 
@@ -41,7 +41,7 @@ pub(super) fn number() -> usize {
 }
 
 /// Checks the model, and that it notices the mutation.
-fn model(mutation: &'static str, actors: impl Fn() + Send + Sync + Copy + 'static) {
+pub(crate) fn model(mutation: &'static str, actors: impl Fn() + Send + Sync + Copy + 'static) {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let mut model = loom::model::Builder::new();
     // Enough for every pair of operations to meet in either order; all interleavings of three

@@ -5,7 +5,7 @@ use std::num::NonZero;
 use super::leases::Nanos;
 use super::word::Generation;
 use super::{CircuitBreaker, Outcome};
-use crate::error::OpeningId;
+use crate::error::{OpenReason, OpeningId};
 
 /// A permit without its circuit: what admission hands out and settling takes back.
 ///
@@ -139,6 +139,16 @@ impl Admission {
 
     pub(super) fn rejected(opening: OpeningId, retry_after: Nanos) -> Self {
         Self { packed: opening.as_u64(), nanos: retry_after }
+    }
+
+    /// That of a loop whose registry shuts down: of no opening. To come back to this process is
+    /// never worth it, and to another one at once.
+    pub(crate) fn shut_down() -> Self {
+        Self::rejected(OpeningId::new(0, OpenReason::Shutdown), 0)
+    }
+
+    pub(crate) fn is_shut_down(self) -> bool {
+        self.rejection().is_some_and(|(opening, _)| opening.reason() == OpenReason::Shutdown)
     }
 
     /// The permit that is held.
@@ -281,10 +291,10 @@ mod tests {
 
     #[test]
     fn a_rejection_is_one_in_every_generation_and_for_every_reason() {
-        use crate::error::OpenReason::{Failures, Forced, ProbeFailed, RampUp};
+        use crate::error::OpenReason::{Failures, Forced, ProbeFailed, RampUp, Shutdown};
         let last = Word::from_bits(u64::MAX).generation().as_u64();
         for generation in [0, 1, last] {
-            for reason in [Failures, ProbeFailed, Forced, RampUp] {
+            for reason in [Failures, ProbeFailed, Forced, RampUp, Shutdown] {
                 let opening = OpeningId::new(generation, reason);
                 let rejected = Admission::rejected(opening, 7);
                 assert!(rejected.ticket().is_none() && rejected.began().is_none());

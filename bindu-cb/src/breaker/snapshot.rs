@@ -148,11 +148,14 @@ pub struct WindowSnapshot {
 /// let attempts = function.settings.iter().find(|s| s.key == "attempts").unwrap();
 /// assert_eq!(attempts.value, "2");
 /// assert_eq!(attempts.source.to_string(), function.location);
+/// assert!(function.name.unwrap().ends_with("::load"));
 /// # Ok::<(), std::io::Error>(()) }).unwrap(); }
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FunctionSnapshot {
+    /// Module path and name of an annotated function; `None` of an [`Operation`](crate::Operation).
+    pub name: Option<&'static str>,
     /// File, line and column of the attribute or builder.
     pub location: String,
     /// Every setting of the retry loop with its source.

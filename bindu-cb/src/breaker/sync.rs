@@ -2,22 +2,22 @@
 //! on purpose to see that they notice.
 
 #[cfg(not(all(test, loom)))]
-pub(super) use std::sync::{
+pub(crate) use std::sync::{
     Mutex, MutexGuard,
     atomic::{AtomicU32, AtomicU64},
 };
 
 #[cfg(all(test, loom))]
-pub(super) use loom::sync::{
+pub(crate) use loom::sync::{
     Mutex, MutexGuard,
     atomic::{AtomicU32, AtomicU64},
 };
 
 /// Whether a model runs with this mutation of the code. Nothing outside of the models.
 #[cfg(not(all(test, loom)))]
-pub(super) const fn mutated(_: &str) -> bool {
+pub(crate) const fn mutated(_: &str) -> bool {
     false
 }
 
 #[cfg(all(test, loom))]
-pub(super) use super::models::mutated;
+pub(crate) use super::models::mutated;

@@ -234,6 +234,11 @@ impl Keys {
         all
     }
 
+    /// Looks at each, in no order.
+    pub(crate) fn each(&self, look: &mut impl FnMut(&CircuitBreaker)) {
+        self.table().slots.values().for_each(|slot| look(&slot.circuit));
+    }
+
     /// The operation has new settings: so have its keys, the next ones by themselves.
     pub(crate) fn apply(&self, settings: &Arc<Resolved<CircuitBreakerSettings>>) {
         let mut table = self.table();

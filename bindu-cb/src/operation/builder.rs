@@ -59,6 +59,7 @@ impl OperationBuilder {
         let origin = Origin {
             preset: Preset::OfKind,
             once: false,
+            name: None,
             may_time_out: true,
             given,
             at,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::breaker::{Admission, CircuitBreaker, FunctionSnapshot, Mode};
 use crate::keyed::Keys;
 use crate::registry::Inner;
-use crate::retry::Budget;
+use crate::retry::{Budget, Shutdown};
 use crate::settings::{Given, Resolved, RetrySettings, Settings, kind_of};
 
 /// Which kind's presets a function starts from.
@@ -51,6 +51,8 @@ pub(crate) struct Origin {
     pub(crate) preset: Preset,
     /// One attempt, no loop.
     pub(crate) once: bool,
+    /// Its module path and name. `None`: not one of an attribute.
+    pub(crate) name: Option<&'static str>,
     /// Whether the function can return a timeout: settings alone must not impose one on it.
     pub(crate) may_time_out: bool,
     pub(crate) given: Vec<Given>,
@@ -74,6 +76,7 @@ pub(crate) struct Core {
     pub(crate) circuit: Arc<CircuitBreaker>,
     pub(crate) budget: Arc<Budget>,
     pub(crate) keys: Arc<Keys>,
+    pub(crate) shutdown: Arc<Shutdown>,
     origin: Origin,
     registry: Weak<Inner>,
     /// The time limit of an attempt in nanoseconds; the maximum stands for none. Beside the
@@ -89,7 +92,7 @@ impl Core {
     pub(crate) fn new(
         (circuit, budget, keys): (Arc<CircuitBreaker>, Arc<Budget>, Arc<Keys>),
         origin: Origin,
-        registry: Weak<Inner>,
+        registry: &Inner,
         settings: &Settings,
     ) -> Self {
         let policy = Self::resolve(circuit.name(), &origin, settings);
@@ -100,8 +103,9 @@ impl Core {
             circuit,
             budget,
             keys,
+            shutdown: registry.shutdown(),
             origin,
-            registry,
+            registry: registry.downgrade(),
         }
     }
 
@@ -201,6 +205,7 @@ impl Core {
             "timeout" => self.origin.may_time_out,
             _ => !self.origin.once,
         });
-        FunctionSnapshot { location: self.origin.at.to_string(), settings }
+        let Origin { name, at, .. } = &self.origin;
+        FunctionSnapshot { name: *name, location: at.to_string(), settings }
     }
 }

@@ -23,6 +23,7 @@ pub struct Site {
     op: &'static str,
     preset: Preset,
     once: bool,
+    name: Option<&'static str>,
     derived_in: Option<&'static str>,
     has_classes: bool,
     given: Overrides,
@@ -38,6 +39,7 @@ impl Site {
             op,
             preset,
             once: false,
+            name: None,
             derived_in: None,
             has_classes: false,
             given: Overrides::NONE,
@@ -52,6 +54,13 @@ impl Site {
         let mut site = Self::new(op, Preset::OfKind);
         site.once = true;
         site
+    }
+
+    /// The function's module path and name.
+    #[must_use]
+    pub const fn named(mut self, name: &'static str) -> Self {
+        self.name = Some(name);
+        self
     }
 
     /// The operation's name was made from the function's.
@@ -119,6 +128,7 @@ impl Site {
         Origin {
             preset: self.preset,
             once: self.once,
+            name: self.name,
             may_time_out: self.given.timeout.is_some(),
             given: Given::all(&self.given, self.at),
             at: self.at,

@@ -18,7 +18,8 @@ impl Registry {
     /// guarded call ever waits for the server: a thread of its own talks to it.
     ///
     /// `BINDU_CB_SHARED_URL` does the same without code, with the first guarded call. In place of what
-    /// was shared before, and of what the environment says.
+    /// was shared before, and of what the environment says. Once the process
+    /// [shuts down](Self::shutdown) it does nothing.
     ///
     /// # Errors
     ///
@@ -37,6 +38,9 @@ impl Registry {
         settings.validate()?;
         registry.heed_environment();
         let mut sharing = registry.sharing();
+        if registry.shutdown.has_begun() {
+            return Ok(());
+        }
         let started = Sharing::start(&registry, settings)?;
         let before = sharing.replace(started);
         drop(sharing);
@@ -49,8 +53,7 @@ impl Registry {
     pub fn unshare(&self) {
         let registry = current();
         registry.heed_environment();
-        let before = registry.sharing().take();
-        registry.end(before);
+        registry.stop_sharing();
     }
 
     /// How the sharing stands; `None` if circuits are not shared.
@@ -81,6 +84,11 @@ impl Inner {
         self.sharing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn stop_sharing(&self) {
+        let before = self.sharing().take();
+        self.end(before);
+    }
+
     /// Without that lock.
     fn end(&self, before: Option<Sharing>) {
         if let Some(before) = before {
@@ -100,8 +108,9 @@ impl Inner {
     /// As the settings say. Logs what stands against it.
     pub(super) fn share_as(&self, settings: Option<SharedSettings>) {
         let mut sharing = self.sharing();
-        if self.read().shared != settings {
-            // They have changed once more, and who has changed them comes here, too.
+        if self.read().shared != settings || self.shutdown.has_begun() {
+            // They have changed once more, and who has changed them comes here, too. Or nothing
+            // is to be shared any more.
             return;
         }
         match settings.map(|settings| Sharing::start(self, settings)).transpose() {
@@ -144,6 +153,10 @@ impl Inner {
             connected: sharing.is_connected(),
             errors: sharing.errors(),
         })
+    }
+
+    pub(super) fn is_connected(&self) -> Option<bool> {
+        self.sharing().as_ref().map(Sharing::is_connected)
     }
 
     /// Shares through what is no real server.

@@ -232,6 +232,10 @@ impl<'a> ClassedCall<'a> {
             judgement.retry = Retry::No;
         }
         let delay = self.call.after_attempt(judgement, text, reason);
+        if self.call.is_cut_short() {
+            self.release();
+            return None;
+        }
         if delay.is_some() {
             self.hold(recorded, class.as_ref());
         }
@@ -343,8 +347,10 @@ impl<'a> ClassedCall<'a> {
     }
 
     fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let hearing = self.held.iter_mut().flat_map(|held| &mut held.hearing);
-        let heard = hearing.into_iter().find_map(|hearing| {
+        // A shutdown goes before whatever else has happened to the circuits.
+        let is_shut_down = self.call.core.shutdown.has_begun();
+        let hearing = self.held.iter_mut().filter(|_| !is_shut_down);
+        let heard = hearing.flat_map(|held| &mut held.hearing).find_map(|hearing| {
             let Poll::Ready(Err(rejected)) = Pin::new(&mut hearing.waiting).poll(cx) else {
                 return None;
             };
@@ -358,7 +364,9 @@ impl<'a> ClassedCall<'a> {
             return Poll::Ready(());
         }
         ready!(self.call.poll_wait(cx));
-        if self.call.admission.rejection().is_some() {
+        if self.call.admission.is_shut_down() {
+            self.release();
+        } else if self.call.admission.rejection().is_some() {
             self.stop();
         } else if self.call.mode.per_attempt() {
             *self.held = None;
@@ -367,6 +375,14 @@ impl<'a> ClassedCall<'a> {
             self.held.iter_mut().for_each(|held| held.hearing.clear());
         }
         Poll::Ready(())
+    }
+
+    /// Gives back what is held: the shutdown that has ended the call says nothing of the service.
+    #[cold]
+    fn release(&mut self) {
+        if let Some(held) = self.held.take() {
+            held.permits.iter().for_each(|permit| permit.settle(Outcome::Cancelled, Text::NONE));
+        }
     }
 
     /// A circuit has opened while the call waited: it ends as what its last attempt was.
@@ -419,6 +435,9 @@ impl ClassedCall<'_> {
     /// drop that counts, are the operation's own failures.
     #[cold]
     fn abandon(&mut self) {
+        if self.call.is_dropped_by_shutdown() {
+            return self.release();
+        }
         let Some(mut held) = self.held.take() else { return };
         let is_panic = std::thread::panicking();
         if is_panic {

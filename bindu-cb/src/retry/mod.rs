@@ -8,6 +8,7 @@ mod nested;
 mod reason;
 pub(crate) mod schedule;
 pub(crate) mod seen;
+mod shutdown;
 pub(crate) mod verdict;
 mod wait;
 
@@ -15,6 +16,7 @@ use std::future::Future;
 use std::mem::ManuallyDrop;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -35,6 +37,8 @@ pub(crate) use reason::Reason;
 pub(crate) use reason::Reasons;
 use schedule::Schedule;
 use seen::{Seen, Text};
+pub(crate) use shutdown::Shutdown;
+use shutdown::unless_shut_down;
 use verdict::{Judgement, Recorded, Retry, Verdict};
 use wait::{Waiting, wait_or_hear, wait_or_hear_of_both};
 
@@ -68,6 +72,8 @@ struct Trouble<'a> {
     attempts: u32,
     /// Whether one of them was a failure of the service.
     failed: bool,
+    /// A shutdown has kept the call from another one.
+    cut_short: bool,
     /// The last permit, for attempts counted singly: its generation says which waits are over.
     last_ticket: Option<Ticket>,
     /// The wait that is under way. Asserted, because the future of a guarded function without a loop,
@@ -204,7 +210,10 @@ impl<'a> Call<'a> {
         // A call that is counted as a whole has failed once one of its attempts has.
         trouble.failed |= judgement.recorded == Recorded::Failure && !per_attempt;
         let delay = self.next_delay(judgement.retry, is_probe);
-        if per_attempt || delay.is_none() {
+        if self.is_cut_short() {
+            // What would have come of it nobody knows.
+            self.settle(Outcome::Cancelled, Text::NONE);
+        } else if per_attempt || delay.is_none() {
             self.record(judgement.recorded, text);
         }
         if let Some(Delay(wait)) = delay {
@@ -239,7 +248,16 @@ impl<'a> Call<'a> {
                 return None;
             }
         }
+        if self.core.shutdown.has_begun() {
+            self.trouble().cut_short = true;
+            return None;
+        }
         self.within_budget().then_some(Delay(wait))
+    }
+
+    /// Whether it ended for no other reason than that the registry shuts down.
+    fn is_cut_short(&self) -> bool {
+        self.trouble.as_ref().is_some_and(|trouble| trouble.cut_short)
     }
 
     /// Takes a retry from the operation's budget, where there is one.
@@ -287,6 +305,7 @@ impl<'a> Call<'a> {
                 attempt_began: began,
                 attempts: 0,
                 failed: false,
+                cut_short: false,
                 last_ticket: None,
                 waiting: None,
             })
@@ -321,16 +340,21 @@ impl<'a> Call<'a> {
     }
 
     /// Begins the wait before the next attempt, to be awaited. It ends early if the circuit opens
-    /// meanwhile (rule L2), and then the call is a rejected one: see [`rejection`](Self::rejection).
+    /// meanwhile (rule L2), or the registry shuts down, and then the call is a rejected one: see
+    /// [`rejection`](Self::rejection).
     pub fn wait(&mut self, Delay(wait): Delay) -> Wait<'_, 'a> {
         let heeds = self.mode.enabled() && !self.mode.dry_run();
         let (circuit, operation) = (self.core.for_wait(), self.core.operation_for_wait());
+        let shutdown = Arc::clone(&self.core.shutdown);
         let ticket = self.admission.ticket();
         let trouble = self.trouble();
         let ticket = ticket.or(trouble.last_ticket).filter(|_| heeds);
         let waiting: Waiting<'a> = match operation {
-            None => Box::pin(wait_or_hear(circuit, ticket, wait)),
-            Some(operation) => Box::pin(wait_or_hear_of_both(operation, circuit, ticket, wait)),
+            None => Box::pin(unless_shut_down(shutdown, wait_or_hear(circuit, ticket, wait))),
+            Some(operation) => {
+                let both = wait_or_hear_of_both(operation, circuit, ticket, wait);
+                Box::pin(unless_shut_down(shutdown, both))
+            }
         };
         trouble.waiting = Some(AssertUnwindSafe(waiting));
         Wait(self)
@@ -342,9 +366,11 @@ impl<'a> Call<'a> {
             let heard = ready!(Pin::new(waiting).poll(cx));
             trouble.waiting = None;
             if let Err(rejected) = heard {
-                // The call ends here, before anybody maps the error: its permit is of another
-                // generation, or a lease that is no longer held.
-                self.settle(Outcome::Failure, Text::NONE);
+                // The call ends here, before anybody maps the error. If it was stopped by its circuit
+                // its permit is of another generation, or a lease that is no longer held.
+                let stopped =
+                    if rejected.is_shut_down() { Outcome::Cancelled } else { Outcome::Failure };
+                self.settle(stopped, Text::NONE);
                 self.admission = rejected;
                 return Poll::Ready(());
             }
@@ -384,6 +410,11 @@ impl Drop for Call<'_> {
 }
 
 impl Call<'_> {
+    /// Whether a drop says nothing but that the program ends.
+    fn is_dropped_by_shutdown(&self) -> bool {
+        self.core.shutdown.has_begun() && !std::thread::panicking()
+    }
+
     #[cold]
     fn abandon(&mut self) {
         #[cfg(feature = "otel")]
@@ -395,7 +426,9 @@ impl Call<'_> {
         let Some(ticket) = self.admission.ticket() else { return };
         self.admission = Admission::NOT_ASKED;
         let failed = trouble.is_some_and(|trouble| trouble.failed);
-        if failed && !std::thread::panicking() {
+        if self.is_dropped_by_shutdown() {
+            self.core.circuit.settle(ticket, Outcome::Cancelled, &|| None);
+        } else if failed && !std::thread::panicking() {
             let text = || DROPPED_AFTER_FAILURE.make();
             self.core.circuit.settle(ticket, Outcome::Failure, &text);
         } else {
