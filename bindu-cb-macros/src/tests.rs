@@ -6,6 +6,7 @@ use syn::ItemFn;
 
 use crate::{attribute::Attribute, expand};
 
+mod half_typed;
 mod robustness;
 
 /// The errors of an expansion: the texts in its `compile_error!`s.
