@@ -42,6 +42,7 @@
 //! no thread is started, but for one thread where circuits are shared.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod breaker;
 mod error;

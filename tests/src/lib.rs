@@ -11,3 +11,6 @@ pub struct Adaptive;
 
 #[doc = include_str!("../../docs/SHARED.md")]
 pub struct Shared;
+
+#[doc = include_str!("../../docs/COMPATIBILITY.md")]
+pub struct Compatibility;
