@@ -16,14 +16,15 @@ pub(crate) struct Typed {
 impl Typed {
     /// In a literal there is nothing to complete.
     pub(crate) fn is_literal(&self) -> bool {
-        let mut value = self.value.iter().flat_map(|value| value.clone()).peekable();
-        value.peek().is_some()
-            && value.all(|token| match token {
-                TokenTree::Literal(_) => true,
-                TokenTree::Ident(word) => word == "true" || word == "false",
-                TokenTree::Punct(punct) => punct.as_char() == '-',
-                TokenTree::Group(_) => false,
-            })
+        self.value.clone().is_some_and(|value| {
+            !value.is_empty()
+                && value.into_iter().all(|token| match token {
+                    TokenTree::Literal(_) => true,
+                    TokenTree::Ident(word) => word == "true" || word == "false",
+                    TokenTree::Punct(punct) => punct.as_char() == '-',
+                    TokenTree::Group(_) => false,
+                })
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! The keys of the settings, with the variable and the default of each.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use bindu_cb::{Operation, SettingValue, Settings, registry, testing};
 
@@ -17,9 +18,9 @@ fn surface_of_the_settings() {
         let variable = format!("BINDU_CB_{}", key.to_ascii_uppercase());
         let read = Settings::default().with_variables([(&variable, value)]);
         assert!(read.is_ok(), "{variable}={value}: {read:?}");
-        lines.push_str(&format!("{key} {variable}={value}"));
+        write!(lines, "{key} {variable}={value}").unwrap();
         for (kind, values) in defaults.iter().filter(|(_, values)| values[key] != *value) {
-            lines.push_str(&format!(" {kind}={}", values[key]));
+            write!(lines, " {kind}={}", values[key]).unwrap();
         }
         lines.push('\n');
     }

@@ -182,7 +182,7 @@ const SAMPLES: [Sample; 20] = [
     ),
     sample(
         Attribute::RetryStorageOperation,
-        r#"min_wait = 0.1"#,
+        "min_wait = 0.1",
         "async fn traced(key: String) -> io::Result<u32> {
             let __tracing_attr_span = span!();
             let __tracing_instrument_future = async move {
@@ -372,8 +372,8 @@ fn a_half_typed_attribute_expands_as_it_will_when_it_goes_on() {
         r#"op = "x", attempts = ‸"#,
         r#"op = "x", att‸"#,
         r#"op = "x", att‸, retry_if = |e| e.is_fine()"#,
-        r#"op = names::‸"#,
-        r#"retry_if = |e| e.‸"#,
+        "op = names::‸",
+        "retry_if = |e| e.‸",
     ] {
         for item in [&SAMPLES[0], &SAMPLES[2], &SAMPLES[18], &SAMPLES[19]].map(Sample::item) {
             let expansion = |args: &str| {
@@ -393,7 +393,7 @@ fn what_editors_read_is_there_only_where_something_can_be_completed() {
     for (args, is_there) in [
         (r#"op = "x", attempts = 3, jitter = 0.5, enabled = true, min_wait = -0"#, false),
         (r#"op = "x", clone(key), crate = a::b"#, false),
-        (r#"op = OP"#, true),
+        ("op = OP", true),
         (r#"op = "x", retry_if = f"#, true),
         (r#"op = "x", attempts = LIMIT"#, true),
     ] {
