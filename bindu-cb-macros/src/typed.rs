@@ -29,7 +29,7 @@ impl Typed {
 }
 
 impl Expansion<'_> {
-    /// `p::typed! { if false { p::attribute::<R, _, _>().retry_if(|e| e.); loop {} } }`
+    /// `p::typed! { if false { let _ = p::attribute::<R, _, _>().retry_if(|e| e.); loop {} } }`
     pub(crate) fn typed(&self) -> Option<TokenStream> {
         let (p, ty) = (&self.p, &self.model.ret.ty);
         let typed = &self.model.typed;
@@ -45,6 +45,8 @@ impl Expansion<'_> {
                 quote!(.#name(#borrow #value))
             }
         });
-        Some(ours!(#p::typed! { if false { #p::attribute::<#ty, _, _>()#(#calls)*; loop {} } }))
+        Some(
+            ours!(#p::typed! { if false { let _ = #p::attribute::<#ty, _, _>()#(#calls)*; loop {} } }),
+        )
     }
 }

@@ -30,6 +30,7 @@ mod attribute {
     use crate::settings::each_key;
 
     /// The keys of an attribute, on a function that returns `Result<T, E>`.
+    #[must_use]
     pub struct Attribute<T, E>(PhantomData<fn() -> Result<T, E>>);
 
     /// The attribute of a function with this return type.
