@@ -14,6 +14,7 @@ use crate::{
     attribute::Attribute,
     errors::Errors,
     key::{self, Form, KEYS, Key, Scope},
+    typed::Typed,
     value::{Value, bare},
 };
 
@@ -29,6 +30,8 @@ pub(crate) struct Options {
     pub(crate) runtime: Option<Path>,
     /// The keys, also of values that were wrong.
     pub(crate) given: Vec<&'static str>,
+    /// What an editor may complete, in the order in which it was typed.
+    pub(crate) typed: Vec<Typed>,
 }
 
 /// The name of the operation.
@@ -104,6 +107,7 @@ impl Parser<'_> {
         let text = name.unraw().to_string();
         let Some(key) = key::find(&text) else {
             self.errors.push(Error::new(name.span(), self.unknown(&text)));
+            self.options.typed.push(Typed { name, value: None });
             return skip(input);
         };
         if key.scope == Scope::Retry && !self.which.retries() {
@@ -173,6 +177,7 @@ impl Parser<'_> {
         name: &Ident,
         input: ParseStream<'_>,
     ) -> syn::Result<()> {
+        self.typed(key, name, input)?;
         if !input.peek(Token![=]) || input.peek(Token![==]) || no_value(input) {
             return Err(Error::new(
                 name.span(),
@@ -200,6 +205,22 @@ impl Parser<'_> {
     }
 }
 
+impl Parser<'_> {
+    /// Notes what follows a key, whether or not it will be understood.
+    fn typed(&mut self, key: &Key, name: &Ident, input: ParseStream<'_>) -> syn::Result<()> {
+        let ahead = input.fork();
+        let value = match ahead.parse::<Option<Token![=]>>()? {
+            Some(_) => Some(skipped(&ahead)?),
+            None => None,
+        };
+        let typed = Typed { name: name.clone(), value };
+        if !matches!(key.form, Form::Crate) && !typed.is_literal() {
+            self.options.typed.push(typed);
+        }
+        Ok(())
+    }
+}
+
 fn no_key(input: ParseStream<'_>) -> Error {
     match input.fork().parse::<LitStr>() {
         Ok(lit) => Error::new(
@@ -219,6 +240,11 @@ fn no_value(input: ParseStream<'_>) -> bool {
 /// To the comma before the next key, or to the end. Other commas are part of what is being skipped,
 /// such as a closure's.
 fn skip(input: ParseStream<'_>) -> syn::Result<()> {
+    skipped(input).map(drop)
+}
+
+fn skipped(input: ParseStream<'_>) -> syn::Result<TokenStream> {
+    let mut tokens = TokenStream::new();
     while !input.is_empty() {
         if input.peek(Token![,]) {
             let ahead = input.fork();
@@ -227,9 +253,9 @@ fn skip(input: ParseStream<'_>) -> syn::Result<()> {
                 break;
             }
         }
-        input.parse::<TokenTree>()?;
+        tokens.extend([input.parse::<TokenTree>()?]);
     }
-    Ok(())
+    Ok(tokens)
 }
 
 fn at_key(input: ParseStream<'_>) -> bool {

@@ -19,6 +19,10 @@ impl Errors {
         result.map_err(|error| self.push(error)).ok()
     }
 
+    pub(crate) fn into_error(self) -> Option<Error> {
+        self.0
+    }
+
     /// The value, if nothing was wrong.
     pub(crate) fn finish<T>(self, result: syn::Result<T>) -> syn::Result<T> {
         match (self.0, result) {

@@ -100,13 +100,14 @@ impl<'a> Expansion<'a> {
 
     /// What stands in place of the user's statements.
     fn guarded(&self) -> TokenStream {
-        let static_site = self.site();
+        let (typed, static_site) = (self.typed(), self.site());
         let ret = &self.model.ret;
         let (p, ty) = (self.private(ret.span), &ret.ty);
         let tag = quote_spanned!(at(ret.span)=> #p::tag::<#ty, _, _>());
         let rebound = self.model.arguments.touches.iter().filter_map(rebind);
         let run = if self.model.which.retries() { self.retry() } else { self.once() };
         ours! {
+            #typed
             #static_site
             let __tag = #tag;
             #(#rebound)*

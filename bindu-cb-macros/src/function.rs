@@ -35,7 +35,11 @@ impl Function {
             }
             let content;
             let brace = braced!(content in input);
-            let inner_attrs = content.call(syn::Attribute::parse_inner)?;
+            // One that is half typed is part of the body, for the compiler to complain about.
+            let inner_attrs = match content.fork().call(syn::Attribute::parse_inner) {
+                Ok(_) => content.call(syn::Attribute::parse_inner)?,
+                Err(_) => Vec::new(),
+            };
             let body = content.parse()?;
             Ok(Self { attrs, vis, sig, inner_attrs, brace, body })
         })

@@ -36,6 +36,7 @@ mod ret;
 mod site;
 #[cfg(test)]
 mod tests;
+mod typed;
 mod value;
 
 use attribute::Attribute;
@@ -195,7 +196,10 @@ fn expand(
     item: proc_macro2::TokenStream,
 ) -> proc_macro2::TokenStream {
     match model::Model::new(which, args, item.clone()) {
-        Ok(model) => expand::expand(&model),
-        Err(error) => fallback::original(item, &error),
+        Ok((model, None)) => expand::expand(&model),
+        // What is half typed in the attribute changes nothing in front of it: an editor completes
+        // there by comparing this expansion with the one of what may be typed next.
+        Ok((model, Some(error))) => fallback::with_error(expand::expand(&model), &error),
+        Err(error) => fallback::with_error(item, &error),
     }
 }

@@ -2,7 +2,7 @@
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::ToTokens as _;
-use syn::{Error, Expr, ExprPath, GenericParam, Path, Signature, ext::IdentExt as _};
+use syn::{Error, Expr, ExprPath, GenericParam, Path, Signature, ext::IdentExt as _, parse_quote};
 
 use crate::{
     args::{self, Hooks, Op, Options, Setting},
@@ -12,6 +12,7 @@ use crate::{
     errors::Errors,
     function::Function,
     ret::Return,
+    typed::Typed,
     value::{Value, Window},
 };
 
@@ -30,6 +31,7 @@ pub(crate) struct Model {
     pub(crate) key: Option<Expr>,
     pub(crate) arguments: Arguments,
     pub(crate) runtime: Option<Path>,
+    pub(crate) typed: Vec<Typed>,
 }
 
 /// The name of the operation.
@@ -42,9 +44,28 @@ pub(crate) enum Name {
 }
 
 impl Model {
-    pub(crate) fn new(which: Attribute, args: TokenStream, item: TokenStream) -> syn::Result<Self> {
+    /// With the errors of what cannot be read of the attribute: the model is as if that were not
+    /// there.
+    pub(crate) fn new(
+        which: Attribute,
+        args: TokenStream,
+        item: TokenStream,
+    ) -> syn::Result<(Self, Option<Error>)> {
+        let mut unread = Errors::default();
+        let mut options = args::parse(which, args, &mut unread);
+        if which == Attribute::RetryWithBreaker && !options.given.contains(&"op") {
+            let message = "`op` is missing: name the operation, as in `op = \"storage\"`";
+            unread.push(Error::new(Span::call_site(), message));
+        }
+        stand_in(&mut options);
+        match Self::of(which, options, item) {
+            Ok(model) => Ok((model, unread.into_error())),
+            Err(error) => unread.finish(Err(error)),
+        }
+    }
+
+    fn of(which: Attribute, options: Options, item: TokenStream) -> syn::Result<Self> {
         let mut errors = Errors::default();
-        let options = args::parse(which, args, &mut errors);
         check_settings(&options, &mut errors);
         let mut function = match Function::parse(which, item) {
             Ok(function) => function,
@@ -53,10 +74,6 @@ impl Model {
         let names = Names::of(&function.body);
         check_alone(which, &function, &names, &mut errors);
         check_constants(&options, &function.sig, &mut errors);
-        if which == Attribute::RetryWithBreaker && !options.given.contains(&"op") {
-            let message = "`op` is missing: name the operation, as in `op = \"storage\"`";
-            errors.push(Error::new(Span::call_site(), message));
-        }
         let (mut body, ret) = match Body::find(which, &function, &names) {
             Ok(found) => found,
             Err(error) => return errors.finish(Err(error)),
@@ -72,7 +89,7 @@ impl Model {
         check_key(&options, &mut errors);
 
         let op = name(which, options.op, &function.sig);
-        let Options { settings, hooks, key, runtime, .. } = options;
+        let Options { settings, hooks, key, runtime, typed, .. } = options;
         errors.finish(Ok(Self {
             which,
             function,
@@ -84,7 +101,18 @@ impl Model {
             key,
             arguments,
             runtime,
+            typed,
         }))
+    }
+}
+
+/// Where a hook is given that cannot be read, its default would ask the error type for a `From`
+/// that the user has no need of.
+fn stand_in(Options { hooks, given, .. }: &mut Options) {
+    for (key, hook) in [("on_open", &mut hooks.on_open), ("on_timeout", &mut hooks.on_timeout)] {
+        if given.contains(&key) && hook.is_none() {
+            *hook = Some(parse_quote!(|_| ::core::unreachable!()));
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use syn::ItemFn;
 
 use crate::{attribute::Attribute, expand};
 
+mod half_typed;
 mod robustness;
 
 /// The errors of an expansion: the texts in its `compile_error!`s.
@@ -21,6 +22,14 @@ fn errors(expansion: &TokenStream) -> Vec<String> {
         }
     }
     found
+}
+
+/// An expansion without what is added to it for each error.
+fn without_errors(expansion: &TokenStream) -> TokenStream {
+    let trees: Vec<_> = expansion.clone().into_iter().collect();
+    // `::core::compile_error! { … }`
+    let each = 2 + 1 + 2 + 1 + 1 + 1;
+    trees[..trees.len() - each * errors(expansion).len()].iter().cloned().collect()
 }
 
 /// Expands what must be right.

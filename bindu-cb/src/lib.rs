@@ -45,6 +45,7 @@
 //! no thread is started, but for one thread where circuits are shared.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod breaker;
 #[cfg(feature = "dashboard")]

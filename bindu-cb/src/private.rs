@@ -1,16 +1,20 @@
 //! What the expansions of the attributes call. Not part of the public interface: it changes
 //! without notice, together with `bindu-cb-macros`.
 
+mod editor;
 mod keyed;
 mod probe;
 mod site;
 mod tag;
 
+pub use crate::__bindu_cb_typed as typed;
 pub use crate::error::{AttemptTimeoutError, CircuitBreakerOpenError};
 pub use crate::operation::Preset;
 pub use crate::retry::seen::Seen;
 pub use crate::retry::{Call, ClassedCall, Delay};
 pub use crate::settings::{Count, Nested, OnCancel, Window};
+#[cfg(rust_analyzer)]
+pub use editor::{Attribute, attribute};
 pub use keyed::{Key, KeyExt, KeyOf, Keyed, key};
 pub use probe::probe;
 pub use site::Site;

@@ -17,3 +17,5 @@ pub struct Telemetry;
 
 #[doc = include_str!("../../docs/DASHBOARD.md")]
 pub struct Dashboard;
+#[doc = include_str!("../../docs/COMPATIBILITY.md")]
+pub struct Compatibility;
