@@ -1,6 +1,8 @@
 //! The bookkeeping of the loop: an attribute's expansion, and [`Operation`](crate::Operation),
 //! turn the wheel; what happens at each turn is here.
 
+#![expect(private_bounds, private_interfaces, reason = "expansions name no more than `Call<'_>`")]
+
 mod budget;
 mod class;
 mod core_ref;
@@ -27,7 +29,7 @@ pub(crate) use budget::Budget;
 use budget::Counted;
 pub use budget::RetryBudgetSnapshot;
 pub use class::ClassedCall;
-pub(crate) use core_ref::{CoreRef, core_ref};
+pub(crate) use core_ref::{CoreRef, Hold, core_ref};
 use nested::Attempt;
 use schedule::Schedule;
 use seen::{Seen, Text};
@@ -39,8 +41,8 @@ const DROPPED_AFTER_FAILURE: Text<'_> = Text::Static("the call was dropped after
 
 /// One call: admitted, and told its outcome at the end. Dropped before, it counts as what it was
 /// (rule B6).
-pub struct Call<'a> {
-    core: CoreRef<'a>,
+pub struct Call<'a, H: Hold<'a> = CoreRef<'a>> {
+    core: H,
     mode: Mode,
     /// The permit that is held. Without one the circuit is off, or (attempts counted singly) the
     /// call is between two attempts. Says when the call began, too, if it could be slow or if a
@@ -73,11 +75,11 @@ struct Trouble<'a> {
 #[must_use]
 pub struct Delay(Duration);
 
-impl<'a> Call<'a> {
+impl<'a, H: Hold<'a>> Call<'a, H> {
     /// Begins a call, which may be a rejected one: see [`rejection`](Self::rejection).
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "some 20 instructions; a call of it is as long again")]
-    pub(crate) fn enter(core: CoreRef<'a>) -> Self {
+    pub(crate) fn enter(core: H) -> Self {
         let mode = core.circuit.mode();
         let simply = if core.has_deadline() {
             None
@@ -225,7 +227,8 @@ impl<'a> Call<'a> {
         let is_counted = self.admission.ticket().is_some_and(|ticket| !ticket.is_shadow());
         let counted =
             Counted { here: !is_counted && (attempts || trouble.attempts == 1), attempts };
-        self.core.budget.take(ratio, &trouble.settings, &self.core, counted)
+        let whose = (&**self.core, self.core.circuit());
+        self.core.budget.take(ratio, &trouble.settings, whose, counted)
     }
 
     fn record(&mut self, recorded: Recorded, text: Text<'_>) {
@@ -277,9 +280,9 @@ impl<'a> Call<'a> {
 
     /// Begins the wait before the next attempt, to be awaited. It ends early if the circuit opens
     /// meanwhile (rule L2), and then the call is a rejected one: see [`rejection`](Self::rejection).
-    pub fn wait(&mut self, Delay(wait): Delay) -> Wait<'_, 'a> {
+    pub fn wait(&mut self, Delay(wait): Delay) -> Wait<'_, 'a, H> {
         let heeds = self.mode.enabled() && !self.mode.dry_run();
-        let (circuit, operation) = (self.core.for_wait(), self.core.operation_for_wait());
+        let (circuit, operation) = (self.core.circuit.clone(), self.core.operation_for_wait());
         let ticket = self.admission.ticket();
         let trouble = self.trouble();
         let ticket = ticket.or(trouble.last_ticket).filter(|_| heeds);
@@ -315,9 +318,9 @@ impl<'a> Call<'a> {
 /// A wait under way. It is kept in its call, so that the future of a guarded function has nothing
 /// more to hold, and nothing more to drop, than the call.
 #[must_use = "a wait that is not awaited is none"]
-pub struct Wait<'c, 'a>(&'c mut Call<'a>);
+pub struct Wait<'c, 'a, H: Hold<'a> = CoreRef<'a>>(&'c mut Call<'a, H>);
 
-impl Future for Wait<'_, '_> {
+impl<'a, H: Hold<'a>> Future for Wait<'_, 'a, H> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -325,7 +328,7 @@ impl Future for Wait<'_, '_> {
     }
 }
 
-impl Drop for Call<'_> {
+impl<'a, H: Hold<'a>> Drop for Call<'a, H> {
     #[inline]
     fn drop(&mut self) {
         if self.admission.ticket().is_some() || self.trouble.is_some() {
@@ -334,7 +337,7 @@ impl Drop for Call<'_> {
     }
 }
 
-impl Call<'_> {
+impl<'a, H: Hold<'a>> Call<'a, H> {
     #[cold]
     fn abandon(&mut self) {
         let trouble = self.trouble.take();
