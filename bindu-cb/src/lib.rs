@@ -22,6 +22,7 @@
 //!   a `Result`; [`with_circuit_breaker`] where nothing is to be retried.
 //! - [`Classify`] on an error type, to say which errors are worth another attempt and which count.
 //! - [`Operation`] and [`execute_with_retry`] for closures; [`CircuitBreaker`] alone.
+//! - The module `tower` around services (feature `tower`).
 //! - [`registry`] for everything that is about all circuits: [`Settings`], snapshots, listeners.
 //! - The module `testing` in tests (feature `test-util`).
 //!
@@ -34,6 +35,7 @@
 //! | `test-util` | no | a registry of its own for each test |
 //! | `redis` | no | circuits that all replicas share, through Redis or Valkey |
 //! | `redis-tls` | no | `rediss://` URLs for that |
+//! | `tower` | no | a layer that puts an operation around any `tower` service |
 //!
 //! # Runtime
 //!
@@ -58,6 +60,8 @@ mod settings;
 mod shared;
 #[cfg(feature = "test-util")]
 pub mod testing;
+#[cfg(feature = "tower")]
+pub mod tower;
 
 #[doc(hidden)]
 pub mod __private {

@@ -58,6 +58,11 @@ impl Operation {
         &self.circuit
     }
 
+    #[cfg(feature = "tower")]
+    pub(crate) fn into_parts(self) -> (Arc<Core>, Arc<CircuitBreaker>) {
+        (self.core, self.circuit)
+    }
+
     /// The operation for a key, a host or a tenant, that has a circuit of its own under it: what
     /// the attributes' `key` is. Its settings are those of the operation.
     ///

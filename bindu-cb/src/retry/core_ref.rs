@@ -12,6 +12,7 @@ use crate::operation::Core;
 /// under it.
 ///
 /// `core.circuit` is the call's own; what else there is in `core` is the operation's.
+#[cfg_attr(feature = "tower", derive(Clone))]
 pub(crate) struct Whose<C, K> {
     core: C,
     pub(super) circuit: K,
@@ -115,6 +116,17 @@ impl<C: Deref<Target = Core>, K> Deref for Whose<C, K> {
     #[inline]
     fn deref(&self) -> &Core {
         &self.core
+    }
+}
+
+#[cfg(feature = "tower")]
+impl Whose<Arc<Core>, Arc<CircuitBreaker>> {
+    pub(super) fn new(core: Arc<Core>, circuit: Arc<CircuitBreaker>) -> Self {
+        Self { core, circuit }
+    }
+
+    pub(super) fn core(&self) -> Arc<Core> {
+        Arc::clone(&self.core)
     }
 }
 

@@ -7,6 +7,8 @@ mod budget;
 mod class;
 mod core_ref;
 mod nested;
+#[cfg(feature = "tower")]
+mod owned;
 pub(crate) mod schedule;
 pub(crate) mod seen;
 pub(crate) mod verdict;
@@ -31,6 +33,8 @@ pub use budget::RetryBudgetSnapshot;
 pub use class::ClassedCall;
 pub(crate) use core_ref::{CoreRef, Hold, core_ref};
 use nested::Attempt;
+#[cfg(feature = "tower")]
+pub(crate) use owned::Owned;
 use schedule::Schedule;
 use seen::{Seen, Text};
 use verdict::{Judgement, Recorded, Retry, Verdict};
@@ -127,9 +131,11 @@ impl<'a, H: Hold<'a>> Call<'a, H> {
             return Ok(attempt.await);
         }
         let limited = timeout(Duration::from_nanos(limit), attempt).await;
-        limited.map_err(|_| {
-            AttemptTimeoutError::new(self.core.circuit.name(), Duration::from_nanos(limit))
-        })
+        limited.map_err(|_| self.timeout_error(Duration::from_nanos(limit)))
+    }
+
+    fn timeout_error(&self, limit: Duration) -> AttemptTimeoutError {
+        AttemptTimeoutError::new(self.core.circuit.name(), limit)
     }
 
     /// The call has succeeded.
@@ -280,7 +286,12 @@ impl<'a, H: Hold<'a>> Call<'a, H> {
 
     /// Begins the wait before the next attempt, to be awaited. It ends early if the circuit opens
     /// meanwhile (rule L2), and then the call is a rejected one: see [`rejection`](Self::rejection).
-    pub fn wait(&mut self, Delay(wait): Delay) -> Wait<'_, 'a, H> {
+    pub fn wait(&mut self, delay: Delay) -> Wait<'_, 'a, H> {
+        self.begin_wait(delay);
+        Wait(self)
+    }
+
+    fn begin_wait(&mut self, Delay(wait): Delay) {
         let heeds = self.mode.enabled() && !self.mode.dry_run();
         let (circuit, operation) = (self.core.circuit.clone(), self.core.operation_for_wait());
         let ticket = self.admission.ticket();
@@ -291,10 +302,16 @@ impl<'a, H: Hold<'a>> Call<'a, H> {
             Some(operation) => Box::pin(wait_or_hear_of_both(operation, circuit, ticket, wait)),
         };
         trouble.waiting = Some(AssertUnwindSafe(waiting));
-        Wait(self)
     }
 
     fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        ready!(self.poll_pause(cx));
+        self.ask_again();
+        Poll::Ready(())
+    }
+
+    /// The wait alone. After it the call may be a rejected one.
+    fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let trouble = self.trouble();
         if let Some(waiting) = &mut trouble.waiting {
             let heard = ready!(Pin::new(waiting).poll(cx));
@@ -304,14 +321,18 @@ impl<'a, H: Hold<'a>> Call<'a, H> {
                 // generation, or a lease that is no longer held.
                 self.settle(Outcome::Failure, Text::NONE);
                 self.admission = rejected;
-                return Poll::Ready(());
             }
         }
-        if self.mode.enabled() && self.mode.per_attempt() {
+        Poll::Ready(())
+    }
+
+    /// Asks for the next attempt, where attempts are counted singly.
+    fn ask_again(&mut self) {
+        let is_rejected = self.admission.rejection().is_some();
+        if !is_rejected && self.mode.enabled() && self.mode.per_attempt() {
             self.mode = self.mode.for_attempt(self.core.circuit.mode());
             self.admission = self.core.circuit.admit(self.mode);
         }
-        Poll::Ready(())
     }
 }
 
