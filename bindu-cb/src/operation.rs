@@ -172,7 +172,7 @@ async fn run<T, E, Fut>(
 where
     Fut: Future<Output = Result<T, E>>,
 {
-    let mut call = Call::enter(CoreRef::new(core, circuit));
+    let mut call: Call<'_> = Call::enter(CoreRef::new(core, circuit));
     loop {
         if let Some(open) = call.rejection() {
             return Err(open.into());

@@ -1,8 +1,6 @@
 //! What the expansions of the attributes call. Not part of the public interface: it changes
 //! without notice, together with `bindu-cb-macros`.
 
-#![expect(private_interfaces, reason = "expansions name no more than `Call<'_>`")]
-
 mod keyed;
 mod probe;
 mod site;

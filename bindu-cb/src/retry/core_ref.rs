@@ -19,19 +19,24 @@ pub(crate) struct Whose<C, K> {
 }
 
 /// Where a call has these from.
-pub(crate) trait Hold<'a>: Deref<Target = Whose<Self::Core, Self::Circuit>> {
+pub(crate) trait Hold<'a> {
     type Core: Deref<Target = Core>;
     type Circuit: Deref<Target = CircuitBreaker> + Clone + Send + Sync + 'a;
+    /// What is in the call.
+    type Place: Deref<Target = Whose<Self::Core, Self::Circuit>>;
 
     /// The circuit of the operation, also where the call stands behind that of a key.
-    fn circuit_of_operation(&self) -> Self::Circuit;
+    fn circuit_of_operation(place: &Self::Place) -> Self::Circuit;
 
     /// The same for a wait, if the call stands behind that of a key.
-    fn operation_for_wait(&self) -> Option<Self::Circuit> {
-        let is_own = std::ptr::eq(self.operation(), self.circuit());
-        (!is_own).then(|| self.circuit_of_operation())
+    fn operation_for_wait(place: &Self::Place) -> Option<Self::Circuit> {
+        let is_own = std::ptr::eq(place.operation(), place.circuit());
+        (!is_own).then(|| Self::circuit_of_operation(place))
     }
 }
+
+/// By [`CoreRef`]. A name for it that the types of expansions may contain.
+pub enum InPlace {}
 
 /// What lives as long as the call. A site's operation lives as long as the program, unless a test
 /// has isolated its thread: with `test-util` a call owns its share.
@@ -72,19 +77,20 @@ impl<'a> CoreRef<'a> {
     }
 }
 
-impl<'a> Hold<'a> for CoreRef<'a> {
+impl<'a> Hold<'a> for InPlace {
     type Core = OwnerRef<'a>;
     type Circuit = CircuitRef<'a>;
+    type Place = CoreRef<'a>;
 
     #[cfg(not(feature = "test-util"))]
-    fn circuit_of_operation(&self) -> CircuitRef<'a> {
-        let core: &'a Core = self.whose.core;
+    fn circuit_of_operation(place: &CoreRef<'a>) -> CircuitRef<'a> {
+        let core: &'a Core = place.whose.core;
         &core.circuit
     }
 
     #[cfg(feature = "test-util")]
-    fn circuit_of_operation(&self) -> CircuitRef<'a> {
-        Arc::clone(&self.whose.core.circuit)
+    fn circuit_of_operation(place: &CoreRef<'a>) -> CircuitRef<'a> {
+        Arc::clone(&place.whose.core.circuit)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The bookkeeping of the loop: an attribute's expansion, and [`Operation`](crate::Operation),
 //! turn the wheel; what happens at each turn is here.
 
-#![expect(private_bounds, private_interfaces, reason = "expansions name no more than `Call<'_>`")]
+#![expect(private_bounds, reason = "expansions name no more than `Call<'_>`")]
 
 mod budget;
 mod class;
@@ -31,7 +31,8 @@ pub(crate) use budget::Budget;
 use budget::Counted;
 pub use budget::RetryBudgetSnapshot;
 pub use class::ClassedCall;
-pub(crate) use core_ref::{CoreRef, Hold, core_ref};
+pub(crate) use core_ref::{CoreRef, core_ref};
+use core_ref::{Hold, InPlace};
 use nested::Attempt;
 #[cfg(feature = "tower")]
 pub(crate) use owned::Owned;
@@ -45,8 +46,8 @@ const DROPPED_AFTER_FAILURE: Text<'_> = Text::Static("the call was dropped after
 
 /// One call: admitted, and told its outcome at the end. Dropped before, it counts as what it was
 /// (rule B6).
-pub struct Call<'a, H: Hold<'a> = CoreRef<'a>> {
-    core: H,
+pub struct Call<'a, H: Hold<'a> = InPlace> {
+    core: H::Place,
     mode: Mode,
     /// The permit that is held. Without one the circuit is off, or (attempts counted singly) the
     /// call is between two attempts. Says when the call began, too, if it could be slow or if a
@@ -83,7 +84,7 @@ impl<'a, H: Hold<'a>> Call<'a, H> {
     /// Begins a call, which may be a rejected one: see [`rejection`](Self::rejection).
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "some 20 instructions; a call of it is as long again")]
-    pub(crate) fn enter(core: H) -> Self {
+    pub(crate) fn enter(core: H::Place) -> Self {
         let mode = core.circuit.mode();
         let simply = if core.has_deadline() {
             None
@@ -293,7 +294,7 @@ impl<'a, H: Hold<'a>> Call<'a, H> {
 
     fn begin_wait(&mut self, Delay(wait): Delay) {
         let heeds = self.mode.enabled() && !self.mode.dry_run();
-        let (circuit, operation) = (self.core.circuit.clone(), self.core.operation_for_wait());
+        let (circuit, operation) = (self.core.circuit.clone(), H::operation_for_wait(&self.core));
         let ticket = self.admission.ticket();
         let trouble = self.trouble();
         let ticket = ticket.or(trouble.last_ticket).filter(|_| heeds);
@@ -339,7 +340,7 @@ impl<'a, H: Hold<'a>> Call<'a, H> {
 /// A wait under way. It is kept in its call, so that the future of a guarded function has nothing
 /// more to hold, and nothing more to drop, than the call.
 #[must_use = "a wait that is not awaited is none"]
-pub struct Wait<'c, 'a, H: Hold<'a> = CoreRef<'a>>(&'c mut Call<'a, H>);
+pub struct Wait<'c, 'a, H: Hold<'a> = InPlace>(&'c mut Call<'a, H>);
 
 impl<'a, H: Hold<'a>> Future for Wait<'_, 'a, H> {
     type Output = ();

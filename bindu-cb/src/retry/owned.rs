@@ -60,9 +60,10 @@ impl fmt::Debug for Owned {
 impl Hold<'static> for Owned {
     type Core = Arc<Core>;
     type Circuit = Arc<CircuitBreaker>;
+    type Place = Self;
 
-    fn circuit_of_operation(&self) -> Arc<CircuitBreaker> {
-        Arc::clone(&self.core().circuit)
+    fn circuit_of_operation(place: &Self) -> Arc<CircuitBreaker> {
+        Arc::clone(&place.core().circuit)
     }
 }
 

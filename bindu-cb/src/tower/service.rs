@@ -74,7 +74,7 @@ where
             None => self.operation.clone(),
             Some(key) => self.operation.keyed(&key),
         };
-        let call = Call::enter(owned);
+        let call = Call::<Owned>::enter(owned);
         if call.is_rejected() {
             // The inner service is ready, and may have reserved something for the call that does not
             // come. Its clone has not.
