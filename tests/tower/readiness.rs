@@ -102,7 +102,7 @@ async fn unready(
     // The wait is one second.
     assert!(timeout(secs(2), &mut call).await.is_err());
     assert!(handle.poll_request().is_pending(), "it is not ready");
-    (call, handle)
+    (in_time(call), handle)
 }
 
 #[tokio::test(start_paused = true)]

@@ -119,6 +119,11 @@ where
     service.call(request)
 }
 
+/// Fails the test, and does not hang, if it never ends.
+pub async fn in_time<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(secs(100_000), future).await.expect("it ends")
+}
+
 pub fn is_open(error: &BoxError) -> bool {
     error.is::<CircuitBreakerOpenError>()
 }
