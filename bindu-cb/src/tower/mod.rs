@@ -31,8 +31,9 @@
 //!
 //! `poll_ready` is the inner service's. The circuit is asked in `call`, so there is no permit that a
 //! `poll_ready` without a `call` could lose, and a caller of an open circuit has its rejection at
-//! once: in `poll_ready` there is no answer but to wait, and a queue, as that of `Buffer`, would fill
-//! up behind it. A call that is rejected lets go of what readiness had reserved below.
+//! once. In `poll_ready` an open circuit could only keep its callers waiting, with a queue, as that of
+//! `Buffer`, filling up behind them; an error there says that the service is at its end. A call that
+//! is rejected lets go of what readiness had reserved below.
 //!
 //! The service that was polled ready is the one that makes the first attempt. For each further one a
 //! clone is polled until it is ready; this is part of the attempt's `timeout`, and ends at once if
