@@ -4,7 +4,9 @@ use std::convert::Infallible;
 use std::rc::Rc;
 
 use bindu_cb::testing::isolate;
-use bindu_cb::tower::{ByClassify, ByClone, OperationLayer, OperationService, ResponseFuture};
+use bindu_cb::tower::{
+    ByClassify, ByClone, ErrorsAreTransient, OperationLayer, OperationService, ResponseFuture,
+};
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 
@@ -38,13 +40,11 @@ async fn a_service_need_not_be_send() {
 
 /// All types can be written down.
 struct Client {
-    service: OperationService<Server, ByClone, ByClassifyOrTransient>,
+    service: OperationService<Server, ByClone, ErrorsAreTransient>,
 }
 
-type ByClassifyOrTransient = bindu_cb::tower::ErrorsAreTransient;
-
 impl Client {
-    fn call(&mut self, n: u32) -> ResponseFuture<Server, u32, ByClone, ByClassifyOrTransient> {
+    fn call(&mut self, n: u32) -> ResponseFuture<Server, u32, ByClone, ErrorsAreTransient> {
         self.service.call(n)
     }
 }
