@@ -16,6 +16,7 @@ mod measure;
 mod ours;
 mod peers;
 mod report;
+mod towers;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -36,9 +37,13 @@ mod group {
     pub(crate) const CALLS_SLOW: &str = "100 calls, slow_call";
     pub(crate) const TIME_SLOW: &str = "30 s, slow_call";
     pub(crate) const KEYED: &str = "a circuit for each key";
+    pub(crate) const TOWER: &str = "tower, breaker and retry";
+    pub(crate) const TOWER_OPEN: &str = "tower, open, rejected";
 
-    pub(crate) const ALL: [&str; 11] =
-        [BARE, CLOSED, DISABLED, OPEN, RETRY, BOTH, CALLS, TIME, CALLS_SLOW, TIME_SLOW, KEYED];
+    pub(crate) const ALL: [&str; 13] = [
+        BARE, CLOSED, DISABLED, OPEN, RETRY, BOTH, CALLS, TIME, CALLS_SLOW, TIME_SLOW, KEYED,
+        TOWER, TOWER_OPEN,
+    ];
 }
 
 fn main() -> ExitCode {
@@ -64,6 +69,7 @@ fn compare() -> Result<(), String> {
     let mut cases = vec![case!(group::BARE, Nobodys, "async fn", || (), |s, n| bare(n))];
     cases.extend(ours::cases());
     cases.extend(peers::cases(&report::with_version));
+    cases.extend(towers::cases(&report::with_version));
     cases.sort_by_key(|case| group::ALL.iter().position(|group| *group == case.group));
     if let Some(filter) = filter {
         cases.retain(|case| {
@@ -77,6 +83,7 @@ fn compare() -> Result<(), String> {
     check(&cases)?;
     if filter.is_none() {
         ours::check()?;
+        towers::check()?;
     }
     report::table(&cases, &figures);
     report::foot(rounds, in_earnest, &figures);

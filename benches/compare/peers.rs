@@ -11,13 +11,14 @@ use failsafe::{StateMachine, failure_policy};
 use recloser::{AsyncRecloser, Recloser};
 use tokio_retry2::strategy::{ExponentialFactorBackoff, jitter};
 use tokio_retry2::{MapErr, Retry};
-use tower::{Layer, Service, ServiceExt, service_fn};
+use tower::{Layer, service_fn};
 use tower_resilience_circuitbreaker::{
     CircuitBreakerConfigBuilder, CircuitBreakerLayer, DefaultClassifier, SlidingWindowType,
 };
 
 use crate::case::{Case, Error, bare, case, down, footprint, now};
 use crate::group;
+use crate::towers::tower_call;
 
 const HOUR: Duration = Duration::from_hours(1);
 const WINDOW: Duration = Duration::from_secs(30);
@@ -79,13 +80,6 @@ fn tower_time(builder: Builder) -> Builder {
 
 fn tower_slow(builder: Builder) -> Builder {
     builder.slow_call_duration_threshold(Duration::from_secs(1))
-}
-
-async fn tower_call<S: Service<u64, Response = u64>>(
-    service: &mut S,
-    n: u64,
-) -> Result<u64, S::Error> {
-    service.ready().await?.call(n).await
 }
 
 /// More failures than any of them needs to open.

@@ -22,9 +22,11 @@
 //!   a `Result`; [`with_circuit_breaker`] where nothing is to be retried.
 //! - [`Classify`] on an error type, to say which errors are worth another attempt and which count.
 //! - [`Operation`] and [`execute_with_retry`] for closures; [`CircuitBreaker`] alone.
+//! - The module `tower` around services (feature `tower`).
 //! - [`registry`] for everything that is about all circuits: [`Settings`], snapshots, listeners,
 //!   [health](Registry::health) and [shutdown](Registry::shutdown).
-//! - The module `testing` in tests (feature `test-util`), and `telemetry` for metrics (feature `otel`).
+//! - The modules `telemetry` for metrics (feature `otel`) and `dashboard` for a page (feature
+//!   `dashboard`); `testing` in tests (feature `test-util`).
 //!
 //! # Features
 //!
@@ -37,6 +39,7 @@
 //! | `redis-tls` | no | `rediss://` URLs for that |
 //! | `otel` | no | metrics of all circuits through the OpenTelemetry API: the module `telemetry` |
 //! | `dashboard` | no | a page that shows the circuits, to mount in an axum application |
+//! | `tower` | no | a layer that puts an operation around any `tower` service |
 //!
 //! # Runtime
 //!
@@ -66,6 +69,8 @@ mod shared;
 pub mod telemetry;
 #[cfg(feature = "test-util")]
 pub mod testing;
+#[cfg(feature = "tower")]
+pub mod tower;
 #[cfg(feature = "otel")]
 mod watch;
 

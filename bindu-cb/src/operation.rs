@@ -58,6 +58,11 @@ impl Operation {
         &self.circuit
     }
 
+    #[cfg(feature = "tower")]
+    pub(crate) fn into_parts(self) -> (Arc<Core>, Arc<CircuitBreaker>) {
+        (self.core, self.circuit)
+    }
+
     /// The operation for a key, a host or a tenant, that has a circuit of its own under it: what
     /// the attributes' `key` is. Its settings are those of the operation.
     ///
@@ -168,7 +173,7 @@ async fn run<T, E, Fut>(
 where
     Fut: Future<Output = Result<T, E>>,
 {
-    let mut call = Call::enter(CoreRef::new(core, circuit));
+    let mut call: Call<'_> = Call::enter(CoreRef::new(core, circuit));
     loop {
         if let Some(open) = call.rejection() {
             return Err(open.into());

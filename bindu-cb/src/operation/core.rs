@@ -83,6 +83,8 @@ pub(crate) struct Core {
     /// policy, because the first attempt needs it and must not lock.
     timeout: AtomicU64,
     has_deadline: AtomicBool,
+    #[cfg(feature = "tower")]
+    may_retry: AtomicBool,
     policy: Mutex<Arc<Policy>>,
 }
 
@@ -99,6 +101,8 @@ impl Core {
         Self {
             timeout: AtomicU64::new(Self::nanos_of_timeout(&policy.settings)),
             has_deadline: AtomicBool::new(policy.settings.deadline.is_some()),
+            #[cfg(feature = "tower")]
+            may_retry: AtomicBool::new(policy.settings.attempts > 1),
             policy: Mutex::new(Arc::new(policy)),
             circuit,
             budget,
@@ -135,6 +139,8 @@ impl Core {
         // Relaxed: settings, not messages; a call takes the old ones or the new ones.
         self.timeout.store(Self::nanos_of_timeout(&policy.settings), Ordering::Relaxed);
         self.has_deadline.store(policy.settings.deadline.is_some(), Ordering::Relaxed);
+        #[cfg(feature = "tower")]
+        self.may_retry.store(policy.settings.attempts > 1, Ordering::Relaxed);
         *self.policy.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
     }
 
@@ -166,9 +172,24 @@ impl Core {
         self.timeout.load(Ordering::Relaxed)
     }
 
+    #[cfg(feature = "tower")]
+    #[inline]
+    pub(crate) fn time_limit(&self) -> Option<Duration> {
+        let limit = self.timeout_nanos();
+        (limit != NO_TIMEOUT).then(|| Duration::from_nanos(limit))
+    }
+
     #[inline]
     pub(crate) fn has_deadline(&self) -> bool {
         self.has_deadline.load(Ordering::Relaxed)
+    }
+
+    /// Whether a call has more than one attempt: requests are copied before it is known whether they
+    /// are needed again.
+    #[cfg(feature = "tower")]
+    #[inline]
+    pub(crate) fn may_retry(&self) -> bool {
+        self.may_retry.load(Ordering::Relaxed)
     }
 
     /// Every way into a call but the simplest. One function for all of them, so that there is one

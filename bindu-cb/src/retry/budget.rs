@@ -7,10 +7,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::CoreRef;
 #[cfg(feature = "otel")]
 use super::Reasons;
 use crate::breaker::CircuitBreaker;
+use crate::operation::Core;
 use crate::settings::RetrySettings;
 
 /// One retry, in the unit of the bucket. A billion, so that a reserve of ten in ten seconds is one
@@ -86,21 +86,21 @@ pub(crate) struct Counted {
 }
 
 impl Budget {
-    /// Takes one retry, if there is one. `ratio` of the calls may be retried.
+    /// Takes one retry, if there is one. `ratio` of the calls may be retried. The circuit is the
+    /// call's own: the operation's, or that of a key.
     pub(crate) fn take(
         &self,
         ratio: f64,
         settings: &RetrySettings,
-        core: &CoreRef<'_>,
+        (core, circuit): (&Core, &CircuitBreaker),
         counted: Counted,
     ) -> bool {
-        let circuit = core.circuit();
         // Relaxed, here and below: amounts, of which no other memory depends. Each is moved by one
         // atomic operation, and that every move is made once is all that counts.
         if counted.here {
             self.uncounted.fetch_add(1, Ordering::Relaxed);
         }
-        let now = core.operation().now();
+        let now = core.circuit.now();
         self.deposit(self.new_calls(circuit, counted), ratio);
         self.deposit_reserve(now, settings.retry_budget_reserve);
         let taken = self.take_saved()
@@ -134,8 +134,8 @@ impl Budget {
     }
 
     /// Those of the circuits, too, that want no retry: the operation's own and those of all keys.
-    fn calls_of_all(&self, core: &CoreRef<'_>, counted: Counted) -> u64 {
-        self.new_calls_of(core.operation().newly_ran() + core.keys.newly_ran(), counted)
+    fn calls_of_all(&self, core: &Core, counted: Counted) -> u64 {
+        self.new_calls_of(core.circuit.newly_ran() + core.keys.newly_ran(), counted)
     }
 
     fn new_calls_of(&self, newly_ran: u64, counted: Counted) -> u64 {

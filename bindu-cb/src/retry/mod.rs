@@ -1,10 +1,14 @@
 //! The bookkeeping of the loop: an attribute's expansion, and [`Operation`](crate::Operation),
 //! turn the wheel; what happens at each turn is here.
 
+#![expect(private_bounds, reason = "expansions name no more than `Call<'_>`")]
+
 mod budget;
 mod class;
 mod core_ref;
 mod nested;
+#[cfg(feature = "tower")]
+mod owned;
 mod reason;
 pub(crate) mod schedule;
 pub(crate) mod seen;
@@ -31,7 +35,10 @@ use budget::Counted;
 pub use budget::RetryBudgetSnapshot;
 pub use class::ClassedCall;
 pub(crate) use core_ref::{CoreRef, core_ref};
+use core_ref::{Hold, InPlace};
 use nested::Attempt;
+#[cfg(feature = "tower")]
+pub(crate) use owned::Owned;
 pub(crate) use reason::Reason;
 #[cfg(feature = "otel")]
 pub(crate) use reason::Reasons;
@@ -47,8 +54,8 @@ const DROPPED_AFTER_FAILURE: Text<'_> = Text::Static("the call was dropped after
 
 /// One call: admitted, and told its outcome at the end. Dropped before, it counts as what it was
 /// (rule B6).
-pub struct Call<'a> {
-    core: CoreRef<'a>,
+pub struct Call<'a, H: Hold<'a> = InPlace> {
+    core: H::Place,
     mode: Mode,
     /// The permit that is held. Without one the circuit is off, or (attempts counted singly) the
     /// call is between two attempts. Says when the call began, too, if it could be slow or if a
@@ -86,11 +93,11 @@ struct Trouble<'a> {
 #[must_use]
 pub struct Delay(Duration);
 
-impl<'a> Call<'a> {
+impl<'a, H: Hold<'a>> Call<'a, H> {
     /// Begins a call, which may be a rejected one: see [`rejection`](Self::rejection).
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "some 20 instructions; a call of it is as long again")]
-    pub(crate) fn enter(core: CoreRef<'a>) -> Self {
+    pub(crate) fn enter(core: H::Place) -> Self {
         let mode = core.circuit.mode();
         let simply = if core.has_deadline() {
             None
@@ -138,9 +145,11 @@ impl<'a> Call<'a> {
             return Ok(attempt.await);
         }
         let limited = timeout(Duration::from_nanos(limit), attempt).await;
-        limited.map_err(|_| {
-            AttemptTimeoutError::new(self.core.circuit.name(), Duration::from_nanos(limit))
-        })
+        limited.map_err(|_| self.timeout_error(Duration::from_nanos(limit)))
+    }
+
+    fn timeout_error(&self, limit: Duration) -> AttemptTimeoutError {
+        AttemptTimeoutError::new(self.core.circuit.name(), limit)
     }
 
     /// The call has succeeded.
@@ -268,7 +277,8 @@ impl<'a> Call<'a> {
         let is_counted = self.admission.ticket().is_some_and(|ticket| !ticket.is_shadow());
         let counted =
             Counted { here: !is_counted && (attempts || trouble.attempts == 1), attempts };
-        self.core.budget.take(ratio, &trouble.settings, &self.core, counted)
+        let whose = (&**self.core, self.core.circuit());
+        self.core.budget.take(ratio, &trouble.settings, whose, counted)
     }
 
     fn record(&mut self, recorded: Recorded, text: Text<'_>) {
@@ -342,9 +352,14 @@ impl<'a> Call<'a> {
     /// Begins the wait before the next attempt, to be awaited. It ends early if the circuit opens
     /// meanwhile (rule L2), or the registry shuts down, and then the call is a rejected one: see
     /// [`rejection`](Self::rejection).
-    pub fn wait(&mut self, Delay(wait): Delay) -> Wait<'_, 'a> {
+    pub fn wait(&mut self, delay: Delay) -> Wait<'_, 'a, H> {
+        self.begin_wait(delay);
+        Wait(self)
+    }
+
+    fn begin_wait(&mut self, Delay(wait): Delay) {
         let heeds = self.mode.enabled() && !self.mode.dry_run();
-        let (circuit, operation) = (self.core.for_wait(), self.core.operation_for_wait());
+        let (circuit, operation) = (self.core.circuit.clone(), H::operation_for_wait(&self.core));
         let shutdown = Arc::clone(&self.core.shutdown);
         let ticket = self.admission.ticket();
         let trouble = self.trouble();
@@ -357,10 +372,16 @@ impl<'a> Call<'a> {
             }
         };
         trouble.waiting = Some(AssertUnwindSafe(waiting));
-        Wait(self)
     }
 
     fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        ready!(self.poll_pause(cx));
+        self.ask_again();
+        Poll::Ready(())
+    }
+
+    /// The wait alone. After it the call may be a rejected one.
+    fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let trouble = self.trouble();
         if let Some(waiting) = &mut trouble.waiting {
             let heard = ready!(Pin::new(waiting).poll(cx));
@@ -372,10 +393,15 @@ impl<'a> Call<'a> {
                     if rejected.is_shut_down() { Outcome::Cancelled } else { Outcome::Failure };
                 self.settle(stopped, Text::NONE);
                 self.admission = rejected;
-                return Poll::Ready(());
             }
         }
-        if self.mode.enabled() && self.mode.per_attempt() {
+        Poll::Ready(())
+    }
+
+    /// Asks for the next attempt, where attempts are counted singly.
+    fn ask_again(&mut self) {
+        let is_rejected = self.admission.rejection().is_some();
+        if !is_rejected && self.mode.enabled() && self.mode.per_attempt() {
             self.mode = self.mode.for_attempt(self.core.circuit.mode());
             self.admission = self.core.circuit.admit(self.mode);
         }
@@ -383,16 +409,15 @@ impl<'a> Call<'a> {
         if self.admission.ticket().is_some_and(Ticket::is_watched) {
             self.trouble().attempt_began = Some(self.core.circuit.now());
         }
-        Poll::Ready(())
     }
 }
 
 /// A wait under way. It is kept in its call, so that the future of a guarded function has nothing
 /// more to hold, and nothing more to drop, than the call.
 #[must_use = "a wait that is not awaited is none"]
-pub struct Wait<'c, 'a>(&'c mut Call<'a>);
+pub struct Wait<'c, 'a, H: Hold<'a> = InPlace>(&'c mut Call<'a, H>);
 
-impl Future for Wait<'_, '_> {
+impl<'a, H: Hold<'a>> Future for Wait<'_, 'a, H> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -400,7 +425,7 @@ impl Future for Wait<'_, '_> {
     }
 }
 
-impl Drop for Call<'_> {
+impl<'a, H: Hold<'a>> Drop for Call<'a, H> {
     #[inline]
     fn drop(&mut self) {
         if self.admission.ticket().is_some() || self.trouble.is_some() {
@@ -409,7 +434,7 @@ impl Drop for Call<'_> {
     }
 }
 
-impl Call<'_> {
+impl<'a, H: Hold<'a>> Call<'a, H> {
     /// Whether a drop says nothing but that the program ends.
     fn is_dropped_by_shutdown(&self) -> bool {
         self.core.shutdown.has_begun() && !std::thread::panicking()
