@@ -58,8 +58,7 @@ async fn main() -> anyhow::Result<()> {
     query("CREATE TABLE rows (key PRIMARY KEY, value CHECK (value <> ''))").execute(&pool).await?;
 
     save(&pool, 1, "one").await?;
-    save(&pool, 2, "").await.expect_err("the constraint forbids it");
-    // The database has answered both.
+    save(&pool, 2, "").await.expect_err("the constraint forbids it"); // and that is an answer
     assert_eq!(get_circuit_breaker("storage:rows").snapshot().calls.success, 2);
 
     // It is down: a migration has locked all of it. And the pool's only connection is not returned.

@@ -4,9 +4,11 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use axum::Router;
 use bindu_cb::{Settings, registry};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime;
@@ -38,7 +40,7 @@ pub struct Service {
     address: SocketAddr,
     /// Bound and not listening: nobody else gets the port while the service is stopped.
     _port: TcpSocket,
-    serve: std::sync::Arc<Serve>,
+    serve: Arc<Serve>,
     running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
 }
 
@@ -56,11 +58,23 @@ impl Service {
         let mut service = Self {
             address: port.local_addr()?,
             _port: port,
-            serve: std::sync::Arc::new(move |listener| Box::pin(serve(listener))),
+            serve: Arc::new(move |listener| Box::pin(serve(listener))),
             running: None,
         };
         service.restart()?;
         Ok(service)
+    }
+
+    /// As [`start`](Self::start), of an HTTP server.
+    ///
+    /// # Errors
+    ///
+    /// As of [`start`](Self::start).
+    pub fn http(routes: Router) -> io::Result<Self> {
+        Self::start(move |listener| {
+            let routes = routes.clone();
+            async { axum::serve(listener, routes).await.expect("it serves until it is dropped") }
+        })
     }
 
     /// Its address, for a client.
@@ -89,7 +103,7 @@ impl Service {
             let _inside = runtime.enter();
             socket(self.address)?.listen(1024)?
         };
-        let serve = std::sync::Arc::clone(&self.serve);
+        let serve = Arc::clone(&self.serve);
         let (stop, stopped) = oneshot::channel();
         let thread = thread::Builder::new().name("service".to_owned()).spawn(move || {
             runtime.block_on(async {
