@@ -1,5 +1,9 @@
 //! What the recipes have in common: a service that can be stopped and started, and a log.
 
+mod answers;
+
+pub use answers::Answers;
+
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
