@@ -1,31 +1,29 @@
 //! gRPC through tonic: which codes are worth another attempt, and which count as failures.
 //! `cargo run --example recipe-tonic`
 
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, mpsc};
 use std::{error::Error, time::Duration};
 
 use bindu_cb::{CircuitState, get_circuit_breaker, retry_api_call};
-use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Channel, Server, server::TcpIncoming};
-use tonic::{Code, Status};
+use tonic::{Code, Status, transport::Channel};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_client::HealthClient};
 use tonic_types::{ErrorDetails, StatusExt};
 
 #[retry_api_call(op = "api:health", timeout = "1s", retry_if = is_transient, record_if = is_failure,
-    retry_after = retry_delay, on_open = |open| Err(status(Code::Unavailable, Some(open.retry_after()), open)),
-    on_timeout = |timeout| status(Code::DeadlineExceeded, None, timeout))]
+    retry_after = retry_delay, on_timeout = |timeout| status(Code::DeadlineExceeded, None, timeout),
+    on_open = |open| Err(status(Code::Unavailable, Some(open.retry_after()), open)))]
 async fn check(client: &HealthClient<Channel>, of: &str) -> Result<HealthCheckResponse, Status> {
     let request = HealthCheckRequest { service: of.to_owned() };
     Ok(client.clone().check(request).await?.into_inner())
 }
 
-/// Of calls that may run twice. `Aborted` is for whoever can begin the whole transaction again.
+/// Of a call that may run twice. (`Aborted` is for whoever can begin a transaction anew.)
 fn is_transient(status: &Status) -> bool {
     match status.code() {
         Code::Unavailable | Code::DeadlineExceeded => true,
         // An overload ends; without a word of when, it is a quota.
         Code::ResourceExhausted => retry_delay(status).is_some(),
-        // With a source it is no word of the service: the connection broke.
+        // With a source it is tonic's word and not the service's: the connection broke.
         Code::Unknown | Code::Internal | Code::Cancelled => status.source().is_some(),
         _ => false,
     }
@@ -56,15 +54,7 @@ fn status<E: Error + Send + Sync + 'static>(
 async fn main() -> anyhow::Result<()> {
     bindu_cb_recipes::set_up();
     let (answers, next) = mpsc::channel();
-    let next = Arc::new(Mutex::new(next));
-    let mut service = bindu_cb_recipes::Service::start(move |listener| {
-        let next = Arc::clone(&next);
-        let answer =
-            move |request| next.lock().expect("no panic").try_recv().map_or(Ok(request), Err);
-        let (_, health) = tonic_health::server::health_reporter();
-        let server = Server::builder().add_service(InterceptedService::new(health, answer));
-        async { server.serve_with_incoming(TcpIncoming::from(listener)).await.expect("no end") }
-    })?;
+    let mut service = bindu_cb_recipes::Service::health(next)?;
     let client = HealthClient::new(Channel::from_shared(service.url())?.connect_lazy());
 
     assert_eq!(check(&client, "nobody").await.map_err(|status| status.code()), Err(Code::NotFound));

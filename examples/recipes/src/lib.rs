@@ -1,6 +1,7 @@
 //! What the recipes have in common: a service that can be stopped and started, and a log.
 
 mod answers;
+mod health;
 
 pub use answers::Answers;
 
