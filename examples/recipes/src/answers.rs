@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::Router;
 use axum::http::{StatusCode, header::RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::any;
 
 /// What the service answers next; when that has been said, "well", with 200.
 #[derive(Clone, Default)]
@@ -18,7 +18,7 @@ impl Answers {
     /// # Panics
     ///
     /// If there is no such status or no such value of a header.
-    pub fn next(&self, answers: &[(u16, &str)]) {
+    pub fn next(&self, answers: &[(u16, &str)]) -> &Self {
         let answers = answers.iter().map(|&(status, retry_after)| {
             let status = StatusCode::from_u16(status).expect("a status");
             let mut response = status.into_response();
@@ -29,12 +29,13 @@ impl Answers {
             response
         });
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(answers);
+        self
     }
 
     /// The service, at `/`.
     pub fn routes(&self) -> Router {
         let answers = self.clone();
-        Router::new().route("/", get(move || async move { answers.answer() }))
+        Router::new().route("/", any(move || async move { answers.answer() }))
     }
 
     fn answer(&self) -> Response {

@@ -18,6 +18,7 @@ use bindu_cb::{Settings, registry};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime;
 use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::prelude::*;
 
@@ -35,6 +36,19 @@ pub fn set_up() {
         .min_wait(Duration::from_millis(20))
         .recovery_timeout(Duration::from_millis(500));
     registry().configure(settings);
+}
+
+/// Returns as soon as the condition holds.
+///
+/// # Panics
+///
+/// If it does not within ten seconds.
+pub async fn until(condition: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(10);
+    while !condition() {
+        assert!(Instant::now() < end, "what was waited for did not happen within ten seconds");
+        sleep(Duration::from_millis(5)).await;
+    }
 }
 
 type Serve = dyn Fn(TcpListener) -> Pin<Box<dyn Future<Output = ()>>> + Send + Sync;
