@@ -25,7 +25,7 @@ impl IntoResponse for PageError {
         match self {
             Self::Open(open) => {
                 // Whole seconds, rounded up: rounded down, all would be back while it is open.
-                let seconds = open.retry_after().as_nanos().div_ceil(1_000_000_000).max(1);
+                let seconds = open.retry_after().as_nanos().div_ceil(1_000_000_000);
                 let headers = [(RETRY_AFTER, seconds.to_string())];
                 (StatusCode::SERVICE_UNAVAILABLE, headers, "try again later").into_response()
             }

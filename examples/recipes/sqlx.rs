@@ -1,4 +1,4 @@
-//! Rows in SQLite through sqlx, and which errors of the pool and of the database are worth another
+//! Rows in `SQLite` through sqlx: which errors of the pool and of the database are worth another
 //! attempt. `cargo run --example recipe-sqlx`
 
 use std::time::Duration;

@@ -26,8 +26,8 @@ impl Service {
             };
             let (_, health) = tonic_health::server::health_reporter();
             let server = Server::builder().add_service(InterceptedService::new(health, answer));
-            let served = server.serve_with_incoming(TcpIncoming::from(listener));
-            async { served.await.expect("it serves until it is dropped") }
+            let until_dropped = server.serve_with_incoming(TcpIncoming::from(listener));
+            async { until_dropped.await.expect("it serves until it is dropped") }
         })
     }
 }

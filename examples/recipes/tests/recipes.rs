@@ -123,25 +123,22 @@ fn each_recipe_is_short_and_the_readme_links_it() {
 async fn of_a_grpc_connection_that_breaks_the_status_is_tonics_own_and_has_a_source() {
     let (answers, next) = std::sync::mpsc::channel();
     let service = Service::health(next).unwrap();
-    let port = service.url().rsplit(':').next().unwrap().parse().unwrap();
-    let proxy = Proxy::to(port);
-    let channel = Channel::from_shared(format!("http://127.0.0.1:{}", proxy.port())).unwrap();
-    let mut client = HealthClient::new(channel.connect_lazy());
+    let proxy = Proxy::to(service.url().rsplit(':').next().unwrap().parse().unwrap());
+    let client = |url: String| HealthClient::new(Channel::from_shared(url).unwrap().connect_lazy());
     let request = HealthCheckRequest::default;
-    client.check(request()).await.unwrap();
 
+    let mut proxied = client(format!("http://127.0.0.1:{}", proxy.port()));
+    proxied.check(request()).await.unwrap();
     proxy.set(Mode::Stall);
-    let mut same = client.clone();
-    let call = tokio::spawn(async move { same.check(HealthCheckRequest::default()).await });
+    let call = tokio::spawn(async move { proxied.check(request()).await });
     tokio::time::sleep(Duration::from_millis(50)).await;
     proxy.cut();
     let broken = call.await.unwrap().unwrap_err();
     assert!(matches!(broken.code(), Code::Unknown | Code::Cancelled), "{broken:?}");
     assert!(broken.source().is_some());
 
-    proxy.set(Mode::Pass);
     answers.send(tonic::Status::unknown("a bug")).unwrap();
-    let answer = client.check(request()).await.unwrap_err();
+    let answer = client(service.url()).check(request()).await.unwrap_err();
     assert_eq!(answer.code(), Code::Unknown);
     assert!(answer.source().is_none());
 }
