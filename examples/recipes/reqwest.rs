@@ -29,9 +29,8 @@ fn is_failure(status: StatusCode) -> bool {
 
 fn retry_after(response: &Response) -> Option<Duration> {
     let value = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
-    let seconds = value.parse().map(Duration::from_secs);
-    let date = || httpdate::parse_http_date(value).ok();
-    seconds.ok().or_else(|| Some(date()?.duration_since(SystemTime::now()).unwrap_or_default()))
+    let date = || httpdate::parse_http_date(value).ok()?.duration_since(SystemTime::now()).ok();
+    value.parse().map(Duration::from_secs).ok().or_else(date)
 }
 
 struct Page {
@@ -60,8 +59,9 @@ async fn main() -> anyhow::Result<()> {
     answers.next(&[(404, "")]);
     assert_eq!(fetch(&client, &url).await?.status, StatusCode::NOT_FOUND); // at once
     let soon = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(2));
-    answers.next(&[(503, "1"), (429, &soon)]);
+    answers.next(&[(429, &soon), (503, "1")]);
     assert_eq!(fetch(&client, &url).await?.body, "well"); // at the third attempt
+    assert!(SystemTime::now() >= httpdate::parse_http_date(&soon)? + Duration::from_secs(1));
     answers.next(&[(502, ""); 4]);
     assert_eq!(fetch(&client, &url).await?.status, StatusCode::BAD_GATEWAY); // at the fourth
     let calls = get_circuit_breaker("api:quotes").snapshot().calls;
