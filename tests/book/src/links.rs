@@ -14,6 +14,10 @@ pub(crate) struct Found {
     pub(crate) links: usize,
 }
 
+fn is_page(file: &str) -> bool {
+    Path::new(file).extension().is_some_and(|extension| extension == "html")
+}
+
 /// Names of files in the folder of the book, and the ids in those that are pages.
 type Targets = BTreeMap<String, BTreeSet<String>>;
 
@@ -22,7 +26,7 @@ pub(crate) fn check(folder: &Path) -> anyhow::Result<Found> {
     let mut links = Vec::new();
     for file in files(folder, "")? {
         let mut ids = BTreeSet::new();
-        if file.ends_with(".html") {
+        if is_page(&file) {
             let page = fs::read_to_string(folder.join(&file)).with_context(|| file.clone())?;
             ids.extend(attributes(&page, "id"));
             links.extend(attributes(&page, "href").map(|link| (file.clone(), link)));
@@ -37,7 +41,7 @@ pub(crate) fn check(folder: &Path) -> anyhow::Result<Found> {
         .map(|(page, link)| format!("{page}: {link}"))
         .collect();
     ensure!(dead.is_empty(), "links that lead nowhere:\n{}", dead.join("\n"));
-    let pages = targets.keys().filter(|file| file.ends_with(".html")).count();
+    let pages = targets.keys().filter(|file| is_page(file)).count();
     ensure!(!links.is_empty(), "no link was found, which cannot be");
     Ok(Found { pages, links: links.len() })
 }
