@@ -60,8 +60,8 @@ fn every_block_is_the_output_of_a_run() {
         let calls = ["", "_but_for_errors", "_but_for_waits"]
             .map(|form| format!("page::shows{form}(\"{name}\""));
         let compares = |source: &&str| calls.iter().any(|call| source.contains(call));
-        let compared = SCENARIOS.into_iter().filter(compares).count();
-        assert_eq!(compared, 1, "the block {name:?} of docs/OUTAGES.md");
+        let count = SCENARIOS.into_iter().filter(compares).count();
+        assert_eq!(count, 1, "the block {name:?} of docs/OUTAGES.md");
     }
 }
 

@@ -78,11 +78,10 @@ fn two_functions_disagree() {
 
 /// Where the functions stand here is not what the page is about.
 fn placed(lines: &str, elsewhere: &str) -> String {
-    let mut parts = lines.split(file!());
-    let mut placed = parts.next().unwrap_or_default().to_owned();
-    for (part, line) in parts.zip((10..).step_by(20)) {
+    let (before, rest) = lines.split_once(file!()).expect("a place in a file");
+    let places = rest.split(file!()).zip((10..).step_by(20)).map(|(part, line)| {
         let (_, column) = part[1..].split_once(':').expect("file:line:column");
-        placed += &format!("{elsewhere}:{line}:{column}");
-    }
-    placed
+        format!("{elsewhere}:{line}:{column}")
+    });
+    before.to_owned() + &places.collect::<String>()
 }

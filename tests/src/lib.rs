@@ -11,3 +11,9 @@ pub struct Adaptive;
 
 #[doc = include_str!("../../docs/SHARED.md")]
 pub struct Shared;
+
+#[doc = include_str!("../../docs/OUTAGES.md")]
+pub struct Outages;
+
+#[doc = include_str!("../../docs/PERFORMANCE.md")]
+pub struct Performance;
