@@ -14,6 +14,3 @@ pub struct Shared;
 
 #[doc = include_str!("../../docs/OUTAGES.md")]
 pub struct Outages;
-
-#[doc = include_str!("../../docs/PERFORMANCE.md")]
-pub struct Performance;
