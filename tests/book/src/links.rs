@@ -56,8 +56,8 @@ fn leads_somewhere(targets: &Targets, page: &str, link: &str) -> bool {
     targets.get(&file).is_some_and(|ids| id.is_empty() || ids.contains(id))
 }
 
-/// `None` if it leads out of the book.
-fn joined(folder: &str, link: &str) -> Option<String> {
+/// `None` if it leads out of all folders.
+pub(crate) fn joined(folder: &str, link: &str) -> Option<String> {
     let mut parts: Vec<_> = folder.split('/').filter(|part| !part.is_empty()).collect();
     for part in link.split('/') {
         match part {

@@ -12,7 +12,7 @@ fn main() -> anyhow::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let root = root.ancestors().nth(2).context("the package is two folders below the root")?;
     let mut book = MDBook::load(root.join("docs"))?;
-    book.with_preprocessor(pages::OfTheRoot { root: root.to_owned() });
+    book.with_preprocessor(pages::Relinked { root: root.to_owned() });
     book.build()?;
 
     let folder = book.build_dir_for("html").canonicalize()?;
