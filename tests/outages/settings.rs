@@ -18,6 +18,7 @@ fn circuit_breaking_is_off() {
         let log = Log::of_the_process();
         block_on(save()).unwrap();
         page::shows("off", &log.take());
+        assert_eq!(get_circuit_breaker("storage:save").snapshot().calls.success, 0, "not counted");
     });
 }
 

@@ -12,6 +12,12 @@ type Answer = Result<(), ErrorKind>;
 
 const DOWN: Answer = Err(ErrorKind::ConnectionRefused);
 
+/// What the caller of a rejected call is told, and its source.
+fn told(rejected: &io::Error) -> (String, String) {
+    let why = rejected.get_ref().and_then(|open| open.source()).expect("it says why");
+    (rejected.to_string(), why.to_string())
+}
+
 #[retry_with_breaker(op = "storage:save", attempts = 2, jitter = 0.0)]
 async fn save(answer: Answer) -> io::Result<()> {
     Ok(answer?)
@@ -23,7 +29,9 @@ async fn a_service_is_down_and_comes_back() {
     for _ in 0..3 {
         save(DOWN).await.unwrap_err();
     }
-    assert!(save(Ok(())).await.is_err(), "rejected, in silence");
+    let (told, why) = told(&save(Ok(())).await.unwrap_err());
+    assert!(told.starts_with("circuit breaker is open for 'storage:save': retry after "), "{told}");
+    assert_eq!(why, "opened after 3 failures in a row: connection refused");
     later(30).await;
     save(DOWN).await.unwrap_err();
     later(30).await;
@@ -105,6 +113,9 @@ async fn errors_are_of_one_class() {
     for _ in 0..3 {
         find(Err(ErrorKind::TimedOut)).await.unwrap_err();
     }
+    assert_eq!(get_circuit_breaker("storage:find").snapshot().calls.ignored, 3);
+    let (told, _) = told(&find(Ok(())).await.unwrap_err());
+    assert!(told.contains("'storage:find/timeout'"), "{told}");
     page::shows("one-class", &log.take());
 }
 
@@ -143,11 +154,12 @@ async fn callers_come_back_by_and_by() {
     }
     later(30).await;
     list(Ok(())).await.unwrap();
-    let mut let_through = 0;
+    let mut rejected = Vec::new();
     for _ in 0..10 {
-        let_through += u32::from(list(Ok(())).await.is_ok());
+        rejected.extend(list(Ok(())).await.err());
     }
-    assert_eq!(let_through, 1, "a tenth, at first");
+    assert_eq!(rejected.len(), 9, "a tenth comes through, at first");
+    assert_eq!(told(&rejected[0]).1, "closed again, and not yet for all calls");
     let snapshot = get_circuit_breaker("storage:list").snapshot();
     assert!(snapshot.ramp_up.is_some());
     page::shows("ramp-up", &log.take());
