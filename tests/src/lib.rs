@@ -17,5 +17,9 @@ pub struct Telemetry;
 
 #[doc = include_str!("../../docs/DASHBOARD.md")]
 pub struct Dashboard;
+
 #[doc = include_str!("../../docs/COMPATIBILITY.md")]
 pub struct Compatibility;
+
+#[doc = include_str!("../../docs/OUTAGES.md")]
+pub struct Outages;
