@@ -192,6 +192,7 @@ fn without_the_server_it_is_not_connected_and_nothing_is_said_of_the_fleet() {
     assert!(errors(&sdk) >= before, "another supervisor does not begin at zero");
     here.enter(|| registry().unshare());
     assert_eq!(connected(&sdk), None);
+    assert!(errors(&sdk) >= before, "who is told of deltas is not told of them again");
 }
 
 #[test]
