@@ -259,6 +259,7 @@ fn dashboard(prometheus: &PrometheusServer) {
         let query = query
             .replace("$__rate_interval", "1m")
             .replace("$__range", "1h")
+            .replace("$job", "tested")
             .replace("$operation", ".*");
         assert!(!query.contains('$'), "{query}");
         until(prometheus, &query, |answer| {
@@ -266,10 +267,13 @@ fn dashboard(prometheus: &PrometheusServer) {
         });
     }
     let variables = dashboard["templating"]["list"].as_array().unwrap();
-    let operation = variables.iter().find(|of| of["name"] == "operation").unwrap();
-    let query = operation["query"]["query"].as_str().unwrap();
-    let names = "label_values(circuit_breaker_state, circuit_breaker_name)";
-    assert_eq!(query, names);
+    let query = |name: &str| {
+        let variable = variables.iter().find(|of| of["name"] == name).unwrap();
+        variable["query"]["query"].as_str().unwrap()
+    };
+    assert_eq!(query("job"), "label_values(circuit_breaker_state, job)");
+    let operations = r#"label_values(circuit_breaker_state{job=~"$job"}, circuit_breaker_name)"#;
+    assert_eq!(query("operation"), operations);
 }
 
 /// Prometheus evaluates the alerts of the documentation without an error.
