@@ -48,6 +48,8 @@ async fn the_fleets_state_is_one_hot_beside_the_local_one() {
             tokio::task::spawn_local(elsewhere.share(&server, 1));
             settle().await;
             assert_eq!(shared_state(&sdk), ["closed"]);
+            let transitions = sdk.metric("circuit_breaker.transitions");
+            assert_eq!(transitions.values.len(), 6, "also those that come from elsewhere, at zero");
 
             elsewhere.enter(|| get_circuit_breaker("storage").try_acquire().unwrap().failure());
             settle().await;

@@ -29,7 +29,7 @@ pub(super) fn install(meter: &Meter, measured: impl Fn() -> Measured) {
                 // Also when circuits are no longer shared: of a counter that is gone for a while the
                 // whole is a delta again.
                 let errors = registry.shared_errors();
-                if errors > 0 || registry.shared_snapshot().is_some() {
+                if errors > 0 || registry.is_shared() {
                     observer.observe(errors, &[]);
                 }
             });
