@@ -103,7 +103,7 @@ fn longer_waits_do_not_help_retries_alone() {
 fn a_budget_alone_lets_the_service_recover_and_goes_on_asking_while_it_is_dead() {
     let alone = Figures::of(&run(BUDGET_ALONE, &small(1)), &small(1));
     assert!(alone.full_goodput.is_some(), "{alone:?}");
-    assert!((1.05..=1.2).contains(&alone.multiple()), "{alone:?}");
+    assert!((1.05..=1.15).contains(&alone.multiple()), "{alone:?}");
 }
 
 #[test]
@@ -243,4 +243,29 @@ fn the_documentation_says_what_the_program_has_said() {
         assert!(text.contains(line) || line.ends_with(':'), "docs/STORMS.md lacks: {line}");
     }
     assert!(report.contains(&Scenario::new(10_000, 10, 1).to_string()), "of the default storm");
+}
+
+#[test]
+fn the_links_of_the_readme_lead_to_what_is_said_of_storms() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let read = |name: &str| fs::read_to_string(root.join(name)).unwrap();
+    let (readme, text) = (read("README.md"), read("docs/STORMS.md"));
+    // As GitHub makes anchors of headings.
+    let anchor = |heading: &str| -> String {
+        let kept = |it: &char| it.is_alphanumeric() || matches!(it, ' ' | '_' | '-');
+        heading
+            .trim_matches(['#', ' '])
+            .to_lowercase()
+            .replace('`', "")
+            .chars()
+            .filter(kept)
+            .map(|it| if it == ' ' { '-' } else { it })
+            .collect()
+    };
+    let anchors: Vec<_> = text.lines().filter(|it| it.starts_with('#')).map(anchor).collect();
+    let links = readme.split("docs/STORMS.md#").skip(1).map(|it| it.split(')').next().unwrap());
+    assert_eq!(links.clone().count(), 4);
+    for link in links {
+        assert!(anchors.iter().any(|it| it == link), "{link} is not in {anchors:?}");
+    }
 }

@@ -408,9 +408,9 @@ mod tests {
     #[test]
     fn one_that_hangs_costs_a_client_its_patience() {
         let scenario = Scenario { hangs: true, ..Scenario::new(10_000, 10, 1) };
-        let service = Service::new(&scenario);
-        // Also one whose request it has taken, and perhaps answered, before.
-        for began in [scenario.outage - 1, scenario.outage] {
+        // Also one whose request waits, or whose answer is on its way, when the service dies.
+        for began in [scenario.outage - 3, scenario.outage - 1, scenario.outage] {
+            let service = Service::new(&scenario);
             service.tick(began);
             let (end, took) = ask(&service, began);
             assert!(matches!(end, Err(Failure::TimedOut)) && took == 500, "{end:?} after {took}");
