@@ -11,7 +11,7 @@ pub use crate::operation::Preset;
 pub use crate::retry::seen::Seen;
 pub use crate::retry::{Call, ClassedCall, Delay};
 pub use crate::settings::{Count, Nested, OnCancel, Window};
-pub use keyed::{Key, KeyExt, KeyOf, Keyed, key};
+pub use keyed::{CircuitKey, KeyExt, KeyOf, Keyed, key};
 pub use probe::probe;
 pub use site::Site;
 pub use tag::{
