@@ -11,7 +11,7 @@ const SCRIPT: &str = include_str!("page.js");
 pub(super) const POLICY: &str = concat!(
     "default-src 'none'; ",
     "script-src 'sha256-aOmFnsdZcHlWUEj60qC6qd93prHEdsLLiOzIZXJEY6o='; ",
-    "style-src 'sha256-C2QDkZwBVRN7et778DlT1lLv0THwFrzbtzuCAINehiQ='; ",
+    "style-src 'sha256-tHry7v0NwcpBxJFwsWpuHvGY6T+ewbiIeGCWxPIVNkA='; ",
     "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; ",
     "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
 );
