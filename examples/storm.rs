@@ -29,16 +29,19 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Parser)]
 #[command(name = "storm")]
 struct Arguments {
-    /// Workers, each of which begins a call in every second
+    /// Workers, each of which begins a call in every second; from 100 to 100000
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(100..=100_000))]
     workers: u32,
-    /// Virtual minutes, a fifth of them before the outage
+    /// Virtual minutes, a fifth of them before the outage; from 1 to 60
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=60))]
     minutes: u32,
     /// Let the dead service not refuse connections, but not answer at all
     #[arg(long)]
     hangs: bool,
-    /// Of all that is left to chance
+    /// Milliseconds before the second attempt, about; twice that before the third; from 1 to 10000
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    wait: u64,
+    /// Of all that is left to chance: the same seed gives the same figures
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// The directory for the charts, the figures of every second and the report
@@ -47,19 +50,22 @@ struct Arguments {
 }
 
 fn main() -> anyhow::Result<()> {
-    let Arguments { workers, minutes, hangs, seed, out } = Arguments::parse();
-    let scenario = Scenario { hangs, ..Scenario::new(workers, minutes, seed) };
-    fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
+    let Arguments { workers, minutes, hangs, wait, seed, out } = Arguments::parse();
+    let scenario = Scenario { hangs, wait, ..Scenario::new(workers, minutes, seed) };
+    fs::create_dir_all(&out)
+        .with_context(|| format!("cannot make the directory {}", out.display()))?;
     let write = |name: &str, text: &str| {
         let path = out.join(name);
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
     };
 
-    let style = ProgressStyle::with_template("{msg:26} {bar:40} {pos:>4}/{len} s  {elapsed}")?;
+    let style =
+        ProgressStyle::with_template("{prefix} {msg:26} {bar:40} {pos:>4}/{len} s  {elapsed}")?;
     let mut runs: Vec<Run> = Vec::new();
     let mut prices = Vec::new();
-    for policy in POLICIES {
+    for (number, policy) in POLICIES.iter().enumerate() {
         let bar = ProgressBar::new(u64::from(minutes) * 60).with_style(style.clone());
+        bar.set_prefix(format!("{}/{}", number + 1, POLICIES.len()));
         bar.set_message(policy.title);
         let (run, cost) =
             Cost::of(|| simulate(policy, &scenario, |second| bar.set_position(second)));

@@ -15,7 +15,7 @@ pub use crate::retry::{Call, ClassedCall, Delay};
 pub use crate::settings::{Count, Nested, OnCancel, Window};
 #[cfg(rust_analyzer)]
 pub use editor::{Attribute, attribute};
-pub use keyed::{Key, KeyExt, KeyOf, Keyed, key};
+pub use keyed::{CircuitKey, KeyExt, KeyOf, Keyed, key};
 pub use probe::probe;
 pub use site::Site;
 pub use tag::{

@@ -181,7 +181,7 @@ fn an_outage(example: &Example, prometheus: &PrometheusServer) -> f64 {
         ("probe half_open closed", "1"),
         ("probe half_open open", "1"),
     ];
-    expect(prometheus, &format!("circuit_breaker_transitions_total{{{SAVE}}}"), &transitions);
+    expect(prometheus, &format!("circuit_breaker_transitions_total{{{SAVE}}} > 0"), &transitions);
     let probes = [("failure", "1"), ("success", "1")];
     expect(prometheus, &format!("circuit_breaker_probes_total{{{SAVE}}} > 0"), &probes);
     let retries = format!("circuit_breaker_retries_total{{{SAVE}}} > 0");
@@ -239,7 +239,7 @@ fn an_order_to_the_fleet(redis: &RedisServer, prometheus: &PrometheusServer) {
         fleet.reset("api:quote", "tester", "a test").await.unwrap();
         expect(prometheus, &states, &[("local closed", "1"), ("shared closed", "1")]);
     });
-    let remote = format!(r#"circuit_breaker_transitions_total{{{QUOTE}, cause="remote"}}"#);
+    let remote = format!(r#"circuit_breaker_transitions_total{{{QUOTE}, cause="remote"}} > 0"#);
     let transitions = [("remote closed forced_open", "1"), ("remote forced_open closed", "1")];
     expect(prometheus, &remote, &transitions);
     let delay = format!("circuit_breaker_shared_propagation_delay_seconds_count{{{QUOTE}}}");
@@ -259,6 +259,7 @@ fn dashboard(prometheus: &PrometheusServer) {
         let query = query
             .replace("$__rate_interval", "1m")
             .replace("$__range", "1h")
+            .replace("$job", "tested")
             .replace("$operation", ".*");
         assert!(!query.contains('$'), "{query}");
         until(prometheus, &query, |answer| {
@@ -266,10 +267,13 @@ fn dashboard(prometheus: &PrometheusServer) {
         });
     }
     let variables = dashboard["templating"]["list"].as_array().unwrap();
-    let operation = variables.iter().find(|of| of["name"] == "operation").unwrap();
-    let query = operation["query"]["query"].as_str().unwrap();
-    let names = "label_values(circuit_breaker_state, circuit_breaker_name)";
-    assert_eq!(query, names);
+    let query = |name: &str| {
+        let variable = variables.iter().find(|of| of["name"] == name).unwrap();
+        variable["query"]["query"].as_str().unwrap()
+    };
+    assert_eq!(query("job"), "label_values(circuit_breaker_state, job)");
+    let operations = r#"label_values(circuit_breaker_state{job=~"$job"}, circuit_breaker_name)"#;
+    assert_eq!(query("operation"), operations);
 }
 
 /// Prometheus evaluates the alerts of the documentation without an error.

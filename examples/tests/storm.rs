@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use std::sync::Mutex;
 
 use bindu_cb_examples::storm::{
-    Figures, POLICIES, Policy, Run, Scenario, chart, csv, overview, report, simulate,
+    BUDGET_ALONE, Figures, POLICIES, Policy, Run, Scenario, chart, csv, overview, report, simulate,
 };
 
 fn small(seed: u64) -> Scenario {
@@ -61,8 +61,12 @@ fn replicas_with_circuits_of_their_own_have_a_probe_schedule_each() {
 fn with_ramp_up_the_service_is_never_overloaded_whenever_it_comes_back() {
     for scenario in recoveries() {
         for policy in POLICIES.iter().filter(|it| it.ramps_up) {
-            let figures = Figures::of(&run(policy, &scenario), &scenario);
+            let run = run(policy, &scenario);
+            let figures = Figures::of(&run, &scenario);
             let at = format!("{}, back at {}: {figures:?}", policy.name, scenario.recovery);
+            let after =
+                &run.ledger.seconds[usize::try_from(scenario.recovery / 1_000).unwrap() + 1..];
+            assert!(after.iter().all(|it| it.failed == 0 && it.in_vain == 0), "{at}");
             assert!(figures.peak_of_capacity <= 1.0, "{at}");
             assert!(figures.peak <= u64::from(scenario.capacity), "{at}");
             assert!(figures.full_goodput.is_some(), "{at}");
@@ -85,6 +89,21 @@ fn retries_alone_multiply_the_load_and_keep_the_service_down_that_has_come_back(
     assert_eq!(alone.full_goodput, None);
     assert!(without.full_goodput.is_some());
     assert!(alone.lost_after > 3 * without.lost_after, "{alone:?} {without:?}");
+}
+
+#[test]
+fn longer_waits_do_not_help_retries_alone() {
+    for wait in [1_000, 3_000] {
+        let alone = figures("retry-alone", &Scenario { wait, ..Scenario::new(200, 3, 1) });
+        assert_eq!(alone.full_goodput, None, "{wait} ms: {alone:?}");
+    }
+}
+
+#[test]
+fn a_budget_alone_lets_the_service_recover_and_goes_on_asking_while_it_is_dead() {
+    let alone = Figures::of(&run(BUDGET_ALONE, &small(1)), &small(1));
+    assert!(alone.full_goodput.is_some(), "{alone:?}");
+    assert!((1.05..=1.15).contains(&alone.multiple()), "{alone:?}");
 }
 
 #[test]
@@ -224,4 +243,29 @@ fn the_documentation_says_what_the_program_has_said() {
         assert!(text.contains(line) || line.ends_with(':'), "docs/STORMS.md lacks: {line}");
     }
     assert!(report.contains(&Scenario::new(10_000, 10, 1).to_string()), "of the default storm");
+}
+
+#[test]
+fn the_links_of_the_readme_lead_to_what_is_said_of_storms() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let read = |name: &str| fs::read_to_string(root.join(name)).unwrap();
+    let (readme, text) = (read("README.md"), read("docs/STORMS.md"));
+    // As GitHub makes anchors of headings.
+    let anchor = |heading: &str| -> String {
+        let kept = |it: &char| it.is_alphanumeric() || matches!(it, ' ' | '_' | '-');
+        heading
+            .trim_matches(['#', ' '])
+            .to_lowercase()
+            .replace('`', "")
+            .chars()
+            .filter(kept)
+            .map(|it| if it == ' ' { '-' } else { it })
+            .collect()
+    };
+    let anchors: Vec<_> = text.lines().filter(|it| it.starts_with('#')).map(anchor).collect();
+    let links = readme.split("docs/STORMS.md#").skip(1).map(|it| it.split(')').next().unwrap());
+    assert_eq!(links.clone().count(), 4);
+    for link in links {
+        assert!(anchors.iter().any(|it| it == link), "{link} is not in {anchors:?}");
+    }
 }

@@ -242,7 +242,6 @@ async fn the_calls_of_keys_are_among_those_of_their_operation() {
 #[tokio::test(start_paused = true)]
 async fn listeners_may_do_what_they_like_while_a_sample_is_taken() {
     let _isolated = isolate();
-    // The snapshot that a sample is made of ends the ramp, of which nobody hears but by a look.
     let mut settings = bindu_cb::Settings::default();
     settings.all().failure_threshold(1).recovery_timeout(Duration::ZERO);
     settings.all().ramp_up(Duration::from_millis(1_500));

@@ -6,6 +6,7 @@ mod events;
 mod page;
 mod page_access;
 mod page_hostile;
+mod page_many;
 mod page_stream;
 mod site;
 mod tab;

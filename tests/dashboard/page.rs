@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::Router;
 use bindu_cb::{CircuitState, SharedSettings, get_circuit_breaker, registry};
 
-use crate::circuits::{closed, configure, fail_with, isolate, keyed, open};
+use crate::circuits::{Failure, closed, configure, fail_with, isolate, keyed, open};
 use crate::site::Site;
 use crate::tab::{ESCAPE, Tab};
 
@@ -92,7 +92,7 @@ async fn keys_are_shown_under_their_operation() {
     let _isolated = isolate();
     let names =
         |prefix: &str, count| (0..count).map(|n| format!("{prefix}{n:02}")).collect::<Vec<_>>();
-    let _operation = keyed("a", &names("good", 30), &names("bad", 2)).await;
+    let operation = keyed("a", &names("good", 30), &names("bad", 2)).await;
     let site = Site::of_page();
     let tab = Tab::open(&site.url("/circuits")).await;
     tab.until_live().await;
@@ -103,6 +103,31 @@ async fn keys_are_shown_under_their_operation() {
     assert_eq!(tab.text(".key .state").await, "Open");
     assert_eq!(tab.text(".key .name").await, "bad00");
     assert_eq!(tab.text(".others").await, "and 12 more");
+    assert_eq!(tab.text("#said").await, "");
+    let good = operation.keyed("good00");
+    good.call(|| async { Err::<(), _>(Failure("no".to_owned())) }).await.unwrap_err();
+    tab.until("document.querySelector('#said').innerText === '3 keys of a not closed'").await;
+}
+
+#[tokio::test]
+async fn one_call_in_a_minute_is_not_none() {
+    let _isolated = isolate();
+    closed("a");
+    let site = Site::of_page();
+    let tab = Tab::open(&site.url("/circuits")).await;
+    tab.until_live().await;
+    // Nobody wants to wait a minute.
+    tab.run(
+        "const parse = JSON.parse;
+         JSON.parse = (text) => {
+           const view = parse(text);
+           const none = Array(59).fill(0);
+           view.circuits[0].last_minute = { success: [1, ...none], failure: [0, ...none], rejected: [0, ...none] };
+           return view;
+         };",
+    )
+    .await;
+    tab.until("document.querySelector('.calls dd').innerText === '<0.1/s'").await;
 }
 
 #[tokio::test]

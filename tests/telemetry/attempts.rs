@@ -101,6 +101,46 @@ async fn functions_without_a_loop_attempts_counted_singly_and_keys_are_timed_too
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_attempt_that_is_dropped_is_to_its_duration_what_it_is_to_its_circuit() {
+    #[with_circuit_breaker(op = "attempts:dropped", enabled = true, on_cancel = "failure")]
+    async fn counted() -> std::io::Result<()> {
+        sleep(Duration::from_secs(1)).await;
+        Ok(())
+    }
+    #[retry_with_breaker(
+        op = "attempts:classed",
+        attempts = 2,
+        enabled = true,
+        min_wait = "10s",
+        max_wait = "10s",
+        class = |_: &std::io::Error| "connection"
+    )]
+    async fn classed(second: &std::cell::Cell<bool>) -> std::io::Result<()> {
+        sleep(Duration::from_millis(10)).await;
+        if !second.replace(true) {
+            return Err(refused());
+        }
+        std::future::pending().await
+    }
+
+    let _cb = bindu_cb::testing::isolate();
+    let sdk = Sdk::new();
+    let _telemetry = with_attempts(&sdk);
+    tokio::time::timeout(Duration::from_millis(250), counted()).await.unwrap_err();
+    let calls = sdk.metric("circuit_breaker.calls");
+    let failure = ["circuit_breaker.name=attempts:dropped", "circuit_breaker.outcome=failure"];
+    assert_eq!(calls.sum(&failure), 1);
+    assert_eq!(took(&sdk, "attempts:dropped", "failure"), (1, 250.0));
+    assert_eq!(took(&sdk, "attempts:dropped", "cancelled"), (0, 0.0));
+
+    // In its second attempt, of which nothing is known. Its first one was a failure of its class.
+    let second = std::cell::Cell::new(false);
+    tokio::time::timeout(Duration::from_millis(10_110), classed(&second)).await.unwrap_err();
+    assert_eq!(took(&sdk, "attempts:classed", "ignored"), (1, 10.0));
+    assert_eq!(took(&sdk, "attempts:classed", "cancelled"), (1, 100.0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn calls_that_begin_without_it_or_are_off_or_rejected_are_not_timed() {
     let cb = bindu_cb::testing::isolate();
     let sdk = Sdk::new();

@@ -1,5 +1,6 @@
 //! State, calls, transitions and probes.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bindu_cb::{CircuitBreaker, CircuitState, Registry, Settings, registry};
@@ -55,6 +56,27 @@ async fn of_the_states_of_a_circuit_exactly_one_is_one_through_all_of_its_life()
     assert_eq!(states(&sdk, "storage"), ["forced_open"]);
     circuit.force_closed();
     assert_eq!(states(&sdk, "storage"), ["forced_closed"]);
+}
+
+#[test]
+fn so_it_is_while_others_change_it() {
+    let _cb = bindu_cb::testing::isolate();
+    let (sdk, circuit) = (Sdk::new(), bindu_cb::get_circuit_breaker("storage"));
+    let _telemetry = sdk.install();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                circuit.force_open();
+                circuit.force_closed();
+                circuit.reset();
+            }
+        });
+        let seen: Vec<_> = (0..500).map(|_| states(&sdk, "storage")).collect();
+        // Not asserted before: the other would not end.
+        done.store(true, Ordering::Relaxed);
+        assert!(seen.iter().all(|ones| ones.len() == 1), "{seen:?}");
+    });
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,7 @@
 //! Installed and removed.
 
-use bindu_cb::get_circuit_breaker;
+use bindu_cb::telemetry::Telemetry;
+use bindu_cb::{Operation, get_circuit_breaker};
 
 use crate::support::Sdk;
 
@@ -36,6 +37,45 @@ fn several_meters_measure_the_same_side_by_side() {
     assert_eq!(first.collect(), second.collect());
     drop(one);
     assert_eq!(second.metric("circuit_breaker.state").sum(&[]), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_on_one_meter_count_once_what_is_observed_and_twice_what_is_recorded() {
+    let _cb = bindu_cb::testing::isolate();
+    let sdk = Sdk::new();
+    let with_attempts = || sdk.install_with(Telemetry::builder().attempt_durations(true));
+    let (one, _other) = (with_attempts(), with_attempts());
+    let operation = Operation::builder("storage").enabled(true).build().unwrap();
+    operation.call(|| async { Ok::<_, &str>(()) }).await.unwrap();
+    let calls = || sdk.metric("circuit_breaker.calls").sum(&[]);
+    let recorded = || {
+        let durations = sdk.metric("circuit_breaker.attempt.duration").durations;
+        durations.values().map(|(count, ..)| count).sum::<u64>()
+    };
+    assert_eq!((calls(), recorded()), (1, 2));
+    assert_eq!(sdk.metric("circuit_breaker.state").sum(&[]), 1);
+    drop(one);
+    operation.call(|| async { Ok::<_, &str>(()) }).await.unwrap();
+    assert_eq!((calls(), recorded()), (2, 3));
+}
+
+#[test]
+fn deltas_begin_with_all_that_was_before_the_installation() {
+    let _cb = bindu_cb::testing::isolate();
+    let sdk = Sdk::of_deltas();
+    let circuit = get_circuit_breaker("storage");
+    let transitions = || sdk.metric("circuit_breaker.transitions").sum(&[]);
+    circuit.force_open();
+    circuit.force_closed();
+    let telemetry = sdk.install();
+    assert_eq!(transitions(), 2);
+    assert_eq!(transitions(), 0);
+    circuit.force_open();
+    assert_eq!(transitions(), 1);
+    drop(telemetry);
+    assert_eq!(transitions(), 0);
+    let _again = sdk.install();
+    assert_eq!(transitions(), 3, "all over again: the SDK has forgotten what it was told");
 }
 
 #[test]

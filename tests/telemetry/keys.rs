@@ -1,8 +1,10 @@
 //! Circuits of keys: not in the metrics, but for what is their operation's.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bindu_cb::telemetry::Telemetry;
+use bindu_cb::testing::Process;
 use bindu_cb::{Operation, registry};
 
 use crate::support::Sdk;
@@ -68,6 +70,40 @@ async fn what_has_been_forgotten_stays_counted() {
     assert_eq!(calls(&sdk, "success"), 102);
     call(&fetch, "removed", false).await;
     assert_eq!(calls(&sdk, "success"), 103);
+}
+
+#[test]
+fn nothing_is_lost_or_counted_twice_while_keys_come_and_go() {
+    const THREADS: usize = 3;
+    const CALLS: usize = 2_000;
+    let (sdk, process) = (Sdk::new(), Process::default());
+    let (_telemetry, fetch) = process.enter(|| (sdk.install(), operation(4)));
+    let left = AtomicUsize::new(THREADS);
+    let seen = std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (fetch, left, process) = (&fetch, &left, &process);
+            scope.spawn(move || {
+                process.enter(|| {
+                    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                    for n in 0..CALLS {
+                        let key = format!("key {}", n % 8);
+                        runtime.block_on(call(fetch, &key, false));
+                        if (n + thread) % 5 == 0 {
+                            registry().remove("api:fetch", &key);
+                        }
+                    }
+                });
+                left.fetch_sub(1, Ordering::Relaxed);
+            });
+        }
+        let mut seen = Vec::new();
+        while left.load(Ordering::Relaxed) > 0 {
+            seen.push(calls(&sdk, "success"));
+        }
+        seen
+    });
+    assert!(seen.is_sorted(), "it has fallen: {seen:?}");
+    assert_eq!(calls(&sdk, "success"), (THREADS * CALLS) as u64);
 }
 
 #[tokio::test(start_paused = true)]

@@ -48,6 +48,8 @@ async fn the_fleets_state_is_one_hot_beside_the_local_one() {
             tokio::task::spawn_local(elsewhere.share(&server, 1));
             settle().await;
             assert_eq!(shared_state(&sdk), ["closed"]);
+            let transitions = sdk.metric("circuit_breaker.transitions");
+            assert_eq!(transitions.values.len(), 6, "also those that come from elsewhere, at zero");
 
             elsewhere.enter(|| get_circuit_breaker("storage").try_acquire().unwrap().failure());
             settle().await;
@@ -192,6 +194,7 @@ fn without_the_server_it_is_not_connected_and_nothing_is_said_of_the_fleet() {
     assert!(errors(&sdk) >= before, "another supervisor does not begin at zero");
     here.enter(|| registry().unshare());
     assert_eq!(connected(&sdk), None);
+    assert!(errors(&sdk) >= before, "who is told of deltas is not told of them again");
 }
 
 #[test]

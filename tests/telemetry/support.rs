@@ -25,7 +25,7 @@ pub(crate) struct Sdk {
 }
 
 /// For the provider and the test.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Reader(Arc<ManualReader>);
 
 impl MetricReader for Reader {
@@ -62,7 +62,16 @@ pub(crate) struct Collected {
 
 impl Sdk {
     pub(crate) fn new() -> Self {
-        let reader = Reader::default();
+        Self::with(ManualReader::builder().build())
+    }
+
+    /// One whose counters tell what has come to them since the last time.
+    pub(crate) fn of_deltas() -> Self {
+        Self::with(ManualReader::builder().with_temporality(Temporality::Delta).build())
+    }
+
+    fn with(reader: ManualReader) -> Self {
+        let reader = Reader(Arc::new(reader));
         let provider = SdkMeterProvider::builder().with_reader(reader.clone()).build();
         Self { reader, provider }
     }

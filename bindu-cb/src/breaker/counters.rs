@@ -28,6 +28,11 @@ pub(super) const OUTCOMES: usize = 6;
 
 type Counts = [AtomicU64; OUTCOMES];
 
+/// How far apart the turns of two threads start: 2 to the power of this, so that they do not meet. Of
+/// such powers one whose multiples by the golden ratio, by which rejections are spread, lie evenly for
+/// as few as there are cells.
+const APART: u32 = 25;
+
 // 128: adjacent lines are fetched in pairs on current x86 and are 128 bytes on some ARM.
 #[repr(align(128))]
 pub(super) struct CounterCell {
@@ -45,7 +50,9 @@ pub(crate) struct Counters {
 
 impl Counters {
     pub(crate) fn new() -> Self {
-        let cell = |_| CounterCell { counts: Counts::default(), start: random::bits() };
+        let first = random::bits();
+        let start = |index: usize| first.wrapping_add((index as u64) << APART);
+        let cell = |index| CounterCell { counts: Counts::default(), start: start(index) };
         Self { cells: (0..=OWNED).map(cell).collect(), only: Counts::default() }
     }
 
@@ -55,9 +62,9 @@ impl Counters {
     }
 
     /// Returns the turn of this call: one more than that of the last call with this outcome and
-    /// this cell. Where a cell starts from is chance, so that the turns of threads, of circuits and
-    /// of processes are not the same. In the circuit of a key, which has no room to remember it, it
-    /// is its address.
+    /// this cell. Where the first cell starts from is chance, so that the turns of circuits and of
+    /// processes are not the same, and the others start far from it and from each other. In the
+    /// circuit of a key, which has no room to remember it, it is its address.
     #[inline]
     pub(crate) fn add(&self, outcome: Outcome) -> u64 {
         match self.own_cell() {

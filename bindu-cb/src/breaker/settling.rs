@@ -51,13 +51,15 @@ impl CircuitBreaker {
 
     /// A permit that was dropped without an outcome.
     pub(crate) fn abandon(&self, ticket: Ticket) {
-        if std::thread::panicking() {
-            self.settle(ticket, Outcome::Failure, &|| Some("the call panicked".to_owned()));
-        } else if self.mode().0 & Mode::CANCEL_IS_FAILURE != 0 {
-            self.settle(ticket, Outcome::Failure, &|| Some("the call was dropped".to_owned()));
-        } else {
-            self.settle(ticket, Outcome::Cancelled, &|| None);
-        }
+        let panicking = std::thread::panicking();
+        let text = if panicking { "the call panicked" } else { "the call was dropped" };
+        self.settle(ticket, self.outcome_of_a_drop(), &|| Some(text.to_owned()));
+    }
+
+    /// What a call is that is dropped now.
+    pub(crate) fn outcome_of_a_drop(&self) -> Outcome {
+        let counts = self.mode().0 & Mode::CANCEL_IS_FAILURE != 0;
+        if counts || std::thread::panicking() { Outcome::Failure } else { Outcome::Cancelled }
     }
 
     /// Takes a permit back with its outcome. `text` describes a failure; it is asked for only if

@@ -19,6 +19,8 @@ use crate::registry::Inner;
 const TICK: Duration = Duration::from_secs(1);
 /// So long after a sample at least comes the next one, however many circuits change their state.
 const SHORTEST: Duration = Duration::from_millis(100);
+/// Where a sample takes long, of very many circuits, so many times as long.
+const REST: u32 = 20;
 
 pub(super) struct Hub {
     registry: Arc<Inner>,
@@ -46,6 +48,8 @@ struct Latest {
     /// When the first viewer came: whole seconds count from here.
     began: Instant,
     taken: Instant,
+    /// How long after that a change of state may bring the next one.
+    rest: Duration,
     due: Instant,
 }
 
@@ -62,7 +66,8 @@ struct Frame {
 impl Hub {
     pub(super) fn new(registry: Arc<Inner>) -> Arc<Self> {
         let now = Instant::now();
-        let latest = Latest { frame: None, number: 0, began: now, taken: now, due: now };
+        let latest =
+            Latest { frame: None, number: 0, began: now, taken: now, rest: SHORTEST, due: now };
         Arc::new(Self { registry, watched: Mutex::default(), latest: watch::Sender::new(latest) })
     }
 
@@ -85,7 +90,8 @@ impl Hub {
     }
 
     fn sample_if_due(&self) {
-        let Some((number, second)) = self.claim(Instant::now()) else { return };
+        let begun = Instant::now();
+        let Some((number, second)) = self.claim(begun) else { return };
         // Without a lock: listeners of a user's may run in here.
         let snapshots = self.registry.snapshot();
         let mut watched = self.watched();
@@ -104,7 +110,10 @@ impl Hub {
         let circuits = event("circuits", &to_json(&view));
         let frame = Frame { number, circuits, settings, settings_since };
         // Under the lock still, so that frames come in their order.
-        self.latest.send_modify(|latest| latest.frame = Some(frame));
+        self.latest.send_modify(|latest| {
+            latest.frame = Some(frame);
+            latest.rest = rest_after(begun.elapsed());
+        });
     }
 
     /// The right to take the sample that is due now, its number and its second. Only one has it.
@@ -124,9 +133,13 @@ impl Hub {
     }
 }
 
+fn rest_after(took: Duration) -> Duration {
+    SHORTEST.max(took.saturating_mul(REST))
+}
+
 /// A circuit has changed its state: the next sample comes earlier, if it can.
 fn hurry(latest: &mut Latest) -> bool {
-    let due = latest.due.min(latest.taken + SHORTEST);
+    let due = latest.due.min(latest.taken + latest.rest);
     std::mem::replace(&mut latest.due, due) != due
 }
 
@@ -208,6 +221,24 @@ mod tests {
     use futures_util::StreamExt;
 
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn changes_of_state_take_no_more_than_a_twentieth_of_the_time() {
+        assert_eq!(rest_after(Duration::from_millis(4)), SHORTEST);
+        assert_eq!(rest_after(Duration::from_millis(30)), Duration::from_millis(600));
+        let hub = Hub::new(Inner::new(false));
+        let mut viewer = pin!(hub.events());
+        viewer.next().await;
+        for (rest, due) in [(600, 600), (3_000, 1_000)] {
+            hub.latest.send_modify(|latest| {
+                latest.rest = Duration::from_millis(rest);
+                latest.due = latest.taken + TICK;
+                hurry(latest);
+            });
+            let latest = hub.latest.borrow();
+            assert_eq!(latest.due - latest.taken, Duration::from_millis(due), "never later");
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn the_last_viewer_that_leaves_takes_everything_away() {

@@ -15,9 +15,9 @@
 //! # What it costs
 //!
 //! Nothing while nobody watches: no task, no thread, no listener. While somebody does, one snapshot
-//! of the registry a second, and one at most 100 ms after a change of state, is made for all viewers
-//! together, by whichever of their streams comes first. A viewer that reads slowly skips to the
-//! newest one; nothing is queued for it.
+//! of the registry a second, and one at most 100 ms after a change of state (later only where a
+//! snapshot takes more than 5 ms), is made for all viewers together, by whichever of their streams
+//! comes first. A viewer that reads slowly skips to the newest one; nothing is queued for it.
 
 mod history;
 mod hub;

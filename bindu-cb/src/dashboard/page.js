@@ -30,7 +30,12 @@ function span(ms) {
   return h < 24 ? `${h} h ${String(m % 60).padStart(2, "0")} min` : `${Math.floor(h / 24)} d ${h % 24} h`;
 }
 
-const rate = (perSecond) => perSecond === 0 ? "0/s" : `${perSecond < 10 ? perSecond.toFixed(1) : number.format(Math.round(perSecond))}/s`;
+function rate(perSecond) {
+  if (perSecond === 0) return "0/s";
+  if (perSecond < 0.1) return "<0.1/s";
+  return `${perSecond < 10 ? perSecond.toFixed(1) : number.format(Math.round(perSecond))}/s`;
+}
+
 const percent = (part) => `${part > 0 && part < 0.01 ? "<1" : Math.round(part * 100)} %`;
 const rounded = (value) => `${Math.round(value * 10) / 10} %`;
 
@@ -153,10 +158,13 @@ class Row {
     this.keys = new Map();
     fold(this.of(".to-panels"), this.of(".panels"), () => this.drawPanels());
     fold(this.of(".to-keys"), this.of(".keys"), () => this.drawKeys());
+    // Or it would be seen again whenever the row is moved or comes out of the filter.
+    this.node.addEventListener("animationend", () => this.node.classList.remove("changed"));
   }
 
+  /// Tells what has changed, in words.
   draw(circuit) {
-    const before = this.circuit?.state;
+    const before = this.circuit ?? circuit;
     this.circuit = circuit;
     drawState(this.node, circuit);
     const time = this.of("time");
@@ -170,13 +178,16 @@ class Row {
     this.drawTags();
     this.drawKeys();
     this.drawPanels();
-    const changed = before !== undefined && before !== circuit.state;
-    if (changed) {
+    const changes = [];
+    if (before.state !== circuit.state) {
       this.node.classList.remove("changed");
       void this.node.offsetWidth;
       this.node.classList.add("changed");
+      changes.push(`${this.operation} is ${(STATES[circuit.state] ?? circuit.state).toLowerCase()}`);
     }
-    return changed;
+    const notClosed = circuit.keys?.not_closed ?? 0;
+    if ((before.keys?.not_closed ?? 0) !== notClosed) changes.push(`${plural(notClosed, "key")} of ${this.operation} not closed`);
+    return changes;
   }
 
   drawMinute(minute) {
@@ -265,13 +276,34 @@ function figures(circuit) {
   return [element("h3", "", circuit.keys ? "Calls since the start, without those of keys" : "Calls since the start"), table(["Outcome", "Calls"], rows), element("h3", "second", "Now"), table(["Figure", "Value"], now)];
 }
 
+/// The most of `present` that are in the order of `wanted` already: its longest increasing subsequence.
+function inOrder(present, wanted) {
+  const place = new Map(wanted.map((node, index) => [node, index]));
+  // Of the subsequences of each length, the one that ends first.
+  const ends = [];
+  for (const node of present) {
+    let [low, high] = [0, ends.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (place.get(ends[middle].node) < place.get(node)) low = middle + 1;
+      else high = middle;
+    }
+    ends[low] = { node, before: ends[low - 1] };
+  }
+  const found = new Set();
+  for (let end = ends.at(-1); end; end = end.before) found.add(end.node);
+  return found;
+}
+
 /// Puts nodes in this order, moving as few as can be; whoever has the focus keeps it.
 function arrange(list, nodes) {
   const wanted = new Set(nodes);
   [...list.children].filter((node) => !wanted.has(node)).forEach((node) => node.remove());
   const focused = document.activeElement;
+  const stay = inOrder([...list.children], nodes);
   let at = list.firstElementChild;
   for (const node of nodes) {
+    while (at && !stay.has(at)) at = at.nextElementSibling;
     if (node === at) at = at.nextElementSibling;
     else list.insertBefore(node, at);
   }
@@ -290,10 +322,10 @@ function drawAll(view) {
   for (const circuit of view.circuits) {
     const row = rows.get(circuit.operation);
     row.settings = settings.get(circuit.operation) ?? row.settings;
-    if (row.draw(circuit)) changes.push(`${circuit.operation} is ${STATES[circuit.state].toLowerCase()}`);
+    changes.push(...row.draw(circuit));
   }
   arrange($("circuits"), [...rows.values()].map((row) => row.node));
-  if (changes.length) text($("said"), changes.length > 5 ? `${changes.length} circuits have changed their state` : changes.join(", "));
+  if (changes.length) text($("said"), changes.length > 5 ? `${changes.length} changes of state` : changes.join(", "));
   drawSummary(view.circuits);
   drawShared(view.shared);
   $("footer").hidden = false;
@@ -351,11 +383,28 @@ function readFragment() {
 
 function setFilter(value) {
   if ($("filter").value !== value) $("filter").value = value;
-  history.replaceState(null, "", value ? `#${encodeURIComponent(value)}` : location.pathname + location.search);
   filter();
+  // Last, as a browser that is asked too often throws.
+  history.replaceState(null, "", value ? `#${encodeURIComponent(value)}` : location.pathname + location.search);
 }
 
 // --- the stream
+
+// Many circuits that change their states often would leave the page no time for anything but drawing:
+// it rests in between, and then draws what has come last.
+const RESTS = 4;
+let newest = null;
+let rested = 0;
+let pending = null;
+
+function drawNewest() {
+  clearTimeout(pending);
+  pending = null;
+  const begun = performance.now();
+  drawAll(JSON.parse(newest));
+  const ended = performance.now();
+  rested = ended + RESTS * (ended - begun);
+}
 
 const SILENCE = 5_000;
 let source = null;
@@ -374,8 +423,7 @@ function connect() {
   clearTimeout(waiting);
   source?.close();
   source = new EventSource(`${base}events`);
-  const begun = performance.now();
-  source.begun = begun;
+  source.begun = performance.now();
   source.addEventListener("settings", ({ data }) => {
     settings = new Map(JSON.parse(data).circuits.map((circuit) => [circuit.operation, circuit]));
   });
@@ -383,7 +431,9 @@ function connect() {
     heard = performance.now();
     attempts = 0;
     show("live", "Live");
-    drawAll(JSON.parse(data));
+    newest = data;
+    if (heard >= rested) drawNewest();
+    else pending ??= setTimeout(drawNewest, rested - heard);
   });
   source.addEventListener("error", lost);
 }

@@ -10,8 +10,8 @@ const SCRIPT: &str = include_str!("page.js");
 /// change of one needs a new hash: the test below tells it.
 pub(super) const POLICY: &str = concat!(
     "default-src 'none'; ",
-    "script-src 'sha256-RQCYuTHZZuJICY/9dO8Jfxj2fI6jb6q1zwepwmEsS78='; ",
-    "style-src 'sha256-i1lYsqiA9aFYmrrQkAb9jqTB6nCcH+50aq8EMY4tIN4='; ",
+    "script-src 'sha256-aOmFnsdZcHlWUEj60qC6qd93prHEdsLLiOzIZXJEY6o='; ",
+    "style-src 'sha256-tHry7v0NwcpBxJFwsWpuHvGY6T+ewbiIeGCWxPIVNkA='; ",
     "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; ",
     "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
 );

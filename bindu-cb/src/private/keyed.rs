@@ -30,14 +30,14 @@ pub trait KeyExt<K: ?Sized> {
     /// What the key has at the place of an attribute.
     fn __bindu_cb_keyed(self, site: &'static Site) -> Keyed
     where
-        K: Key;
+        K: CircuitKey;
 }
 
 impl<K: ?Sized> KeyExt<K> for KeyOf<'_, K> {
     #[inline]
     fn __bindu_cb_keyed(self, site: &'static Site) -> Keyed
     where
-        K: Key,
+        K: CircuitKey,
     {
         self.0.keyed(site)
     }
@@ -49,13 +49,13 @@ impl<K: ?Sized> KeyExt<K> for KeyOf<'_, K> {
     label = "must have a text: be `AsRef<str>` or `Display`",
     note = "of several values make one: `key = format_args!(\"{{tenant}}/{{host}}\")`"
 )]
-pub trait Key {
+pub trait CircuitKey {
     /// What the key has at the place of an attribute.
     fn keyed(&self, site: &'static Site) -> Keyed;
 }
 
 #[diagnostic::do_not_recommend]
-impl<K: Display + ?Sized> Key for K {
+impl<K: Display + ?Sized> CircuitKey for K {
     #[inline]
     fn keyed(&self, site: &'static Site) -> Keyed {
         with_text(self, |key| site.keyed(key))

@@ -145,6 +145,11 @@ impl Inner {
         self.sharing().as_ref().map_or_else(Vec::new, Sharing::states_of_fleet)
     }
 
+    #[cfg(feature = "otel")]
+    pub(crate) fn is_shared(&self) -> bool {
+        self.sharing().is_some()
+    }
+
     pub(crate) fn shared_snapshot(&self) -> Option<SharedSnapshot> {
         let sharing = self.sharing();
         let sharing = sharing.as_ref()?;

@@ -443,6 +443,9 @@ impl ClassedCall<'_> {
         if is_panic {
             held.failed = None;
         } else if held.failed.is_some() {
+            // What is settled is the attempt before.
+            #[cfg(feature = "otel")]
+            self.call.tell_dropped_attempt();
             self.call.settle(Outcome::Ignored, Text::NONE);
         }
         let failed = held.failed.is_some() || self.call.trouble.as_ref().is_some_and(|t| t.failed);

@@ -335,6 +335,14 @@ impl<'a, H: Hold<'a>> Call<'a, H> {
         }
     }
 
+    /// The same of one that is dropped with its call.
+    #[cfg(feature = "otel")]
+    fn tell_dropped_attempt(&mut self) {
+        if self.admission.ticket().is_some_and(Ticket::is_watched) {
+            self.tell_attempt(self.core.circuit.outcome_of_a_drop());
+        }
+    }
+
     fn log_retry(&self, wait: Duration, text: Text<'_>, reason: Reason) {
         let Some(trouble) = &*self.trouble else { return };
         tracing::debug!(
@@ -443,10 +451,7 @@ impl<'a, H: Hold<'a>> Call<'a, H> {
     #[cold]
     fn abandon(&mut self) {
         #[cfg(feature = "otel")]
-        if self.admission.ticket().is_some_and(Ticket::is_watched) {
-            let panicked = std::thread::panicking();
-            self.tell_attempt(if panicked { Outcome::Failure } else { Outcome::Cancelled });
-        }
+        self.tell_dropped_attempt();
         let trouble = self.trouble.take();
         let Some(ticket) = self.admission.ticket() else { return };
         self.admission = Admission::NOT_ASKED;

@@ -51,7 +51,6 @@ mod with_backoff {
 
     pub(super) struct Intervals {
         backoff: ExponentialBackoff,
-        max_wait: Duration,
     }
 
     impl Intervals {
@@ -65,12 +64,15 @@ mod with_backoff {
                 .with_randomization_factor(0.0)
                 .with_max_elapsed_time(None)
                 .build();
-            Self { backoff, max_wait }
+            Self { backoff }
         }
 
         pub(super) fn next_interval(&mut self) -> Duration {
-            // Without a time limit it always has one.
-            self.backoff.next_backoff().unwrap_or(self.max_wait)
+            // Not what `next_backoff` returns: that is drawn even if there is nothing to draw, and may
+            // be a nanosecond more, for which a timer takes a millisecond.
+            let interval = self.backoff.current_interval;
+            let _ = self.backoff.next_backoff();
+            interval
         }
     }
 }
@@ -120,6 +122,14 @@ mod tests {
 
     fn settings(min: Duration, max: Duration, multiplier: f64, jitter: f64) -> RetrySettings {
         RetrySettings::default().min_wait(min).max_wait(max).multiplier(multiplier).jitter(jitter)
+    }
+
+    #[test]
+    fn without_jitter_every_wait_is_the_interval_to_the_nanosecond() {
+        let settings =
+            settings(Duration::from_mins(10), Duration::from_hours(1), 1.0, 0.0).attempts(2);
+        let mut waits = Schedule::new(&settings);
+        assert!(waits.by_ref().take(200_000).all(|wait| wait == settings.min_wait));
     }
 
     /// What L3 says, in seconds and by the book.

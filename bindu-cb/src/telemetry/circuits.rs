@@ -22,6 +22,16 @@ const USUAL: [Transition; 4] = {
     ]
 };
 
+/// What an outage brings to a circuit besides, where another process has seen it first.
+#[cfg(feature = "redis")]
+const USUAL_IN_A_FLEET: [Transition; 2] = {
+    use CircuitState::{Closed, Open};
+    [
+        Transition { from: Closed, to: Open, cause: Cause::Remote },
+        Transition { from: Open, to: Closed, cause: Cause::Remote },
+    ]
+};
+
 /// What can become of a probe.
 const RESULTS: [Outcome; 5] =
     [Outcome::Success, Outcome::Failure, Outcome::Ignored, Outcome::Cancelled, Outcome::Stale];
@@ -107,12 +117,16 @@ fn observe_calls(measuring: &Measured, observer: &dyn AsyncInstrument<u64>) {
 
 fn observe_transitions(measuring: &Measured, observer: &dyn AsyncInstrument<u64>) {
     measure(measuring, |registry, _| {
+        let usual = USUAL.iter();
+        #[cfg(feature = "redis")]
+        let usual = usual.chain(USUAL_IN_A_FLEET.iter().filter(|_| registry.is_shared()));
+        let usual: Vec<_> = usual.collect();
         for operation in registry.measured() {
             let name = name_of(&operation.circuit);
             let happened = operation.circuit.transitions();
             let has_happened = |of: &Transition| happened.iter().any(|(known, _)| known == of);
-            let not_yet = USUAL.iter().filter(|usual| !has_happened(usual));
-            for (transition, count) in not_yet.map(|of| (*of, 0)).chain(happened.iter().copied()) {
+            let not_yet = usual.iter().filter(|usual| !has_happened(usual));
+            for (transition, count) in not_yet.map(|of| (**of, 0)).chain(happened.iter().copied()) {
                 let Transition { from, to, cause } = transition;
                 let attributes = [
                     name.clone(),

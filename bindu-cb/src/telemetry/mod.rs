@@ -1,7 +1,8 @@
 //! Metrics of all circuits, through the OpenTelemetry API (feature `otel`).
 //!
 //! One call installs them, and dropping what it returns ends them. SDK and exporter are the
-//! application's. Where there is none, nothing is measured.
+//! application's. Where there is none, nothing is measured: a meter of `opentelemetry::global` is for
+//! good that of the provider that was set when it was asked for, or of none.
 //!
 //! ```
 //! let meter = opentelemetry::global::meter("bindu-cb");
@@ -34,10 +35,11 @@
 //! - The circuits of **keys** are not in the metrics, but their calls and retries are among those of
 //!   their operation, also when a circuit has been forgotten. [`TelemetryBuilder::keys`] adds their
 //!   states.
-//! - A **class** of errors has a circuit, and so a name, of its own: `storage/timeout`. Retries are those
-//!   of the operation.
+//! - A **class** of errors has a circuit, and so a name, of its own: `storage/timeout`. A call that it
+//!   rejects is among its calls alone. Retries are those of the operation.
 //! - **Counters** begin with the circuit, and not with the installation; those whose values are known
-//!   beforehand begin at zero, so that the first event is seen as an increase.
+//!   beforehand begin at zero, so that the first event is seen as an increase. Who has the SDK tell
+//!   deltas is told first all that was before.
 //! - **Retries** are counted when one is decided on. One that the circuit's opening cuts off while it
 //!   waits is among them.
 //! - The **duration of attempts** is measured if [asked for](TelemetryBuilder::attempt_durations). It is
@@ -97,8 +99,10 @@ pub fn install(meter: &Meter) -> Telemetry {
 /// themselves stay with the meter, since OpenTelemetry has no way to take them off; they hold nothing of
 /// the circuits.
 ///
-/// Several may be there at a time, each with a meter of its own. Two at a time with one meter would each
-/// observe the same, and the SDK adds that up. One after the other is fine.
+/// Several may be there at a time, each with a meter of its own. Two at a time with one meter record every
+/// duration twice. (What they observe is the same, and of that the SDK keeps the last.) One after the
+/// other is fine; but an SDK that tells deltas, and has collected in between, begins over, with all that
+/// was counted before.
 ///
 /// ```
 /// use bindu_cb::telemetry::{Telemetry, install};
@@ -171,6 +175,8 @@ impl TelemetryBuilder {
     /// `circuit_breaker.key`. By default not: of each key there are five, and keys are the callers'.
     /// SDKs have a limit of attribute sets; that of the Rust one is 2,000 an instrument unless a view
     /// sets another.
+    ///
+    /// Keys that are longer than 128 bytes are cut, and those that begin alike are one here.
     ///
     /// There is no such thing for calls: the circuit of a key is forgotten when it is idle, and a counter
     /// must not fall.

@@ -26,8 +26,11 @@ pub(super) fn install(meter: &Meter, measured: impl Fn() -> Measured) {
         )
         .with_callback(move |observer| {
             measure(&measuring, |registry, _| {
-                if registry.shared_snapshot().is_some() {
-                    observer.observe(registry.shared_errors(), &[]);
+                // Also when circuits are no longer shared: of a counter that is gone for a while the
+                // whole is a delta again.
+                let errors = registry.shared_errors();
+                if errors > 0 || registry.is_shared() {
+                    observer.observe(errors, &[]);
                 }
             });
         })

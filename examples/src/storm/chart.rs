@@ -76,8 +76,8 @@ fn begin(width: usize, height: usize, name: &str) -> String {
 
 fn summary(figures: &Figures) -> String {
     format!(
-        "{} requests to the dead service, {} a call  ·  full goodput {}  ·  peak after the \
-         recovery {:.1} x what the service could do",
+        "{} requests to the dead service, {} a call  ·  full goodput {}  ·  peak load then \
+         {:.1} x the capacity",
         count(figures.dead),
         escaped(&a_call(figures)),
         match figures.full_goodput {

@@ -36,7 +36,8 @@ pub struct Probing {
     pub tripped_after: u64,
     /// Requests.
     pub sent: u64,
-    /// A single circuit's: one each `recovery_timeout`.
+    /// A single circuit's: one each `recovery_timeout`, and later by the time that it waits for an
+    /// answer if the service hangs.
     pub schedule: u64,
 }
 
@@ -101,6 +102,28 @@ fn probing(run: &Run, scenario: &Scenario) -> Option<Probing> {
     Some(Probing {
         tripped_after: last - scenario.outage,
         sent: sent.iter().copied().map(u64::from).sum(),
-        schedule: (scenario.recovery - first) / scenario.recovery_timeout,
+        schedule: schedule(first, scenario),
     })
+}
+
+/// Probes of a circuit that has opened at this moment, until the recovery.
+fn schedule(opened: u64, scenario: &Scenario) -> u64 {
+    let wait = scenario.recovery_timeout;
+    let probe = if scenario.hangs { scenario.patience } else { 0 };
+    (scenario.recovery - opened).saturating_sub(wait).div_ceil(wait + probe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A `recovery_timeout` of 3 s and a patience of half a second.
+    #[test]
+    fn a_schedule_ends_before_the_recovery_and_waits_for_the_probes() {
+        let dead = Scenario::new(200, 1, 1);
+        let hanging = Scenario { hangs: true, ..dead.clone() };
+        let of = |scenario: &Scenario, before: u64| schedule(scenario.recovery - before, scenario);
+        assert_eq!([2_999, 3_000, 3_001, 6_000, 6_001].map(|it| of(&dead, it)), [0, 0, 1, 1, 2]);
+        assert_eq!([3_000, 3_001, 6_500, 6_501].map(|it| of(&hanging, it)), [0, 1, 1, 2]);
+    }
 }

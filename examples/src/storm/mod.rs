@@ -15,14 +15,16 @@
 //! - **Overload.** The queue holds the work of two seconds. Who finds it full is refused at once, which
 //!   costs the service nothing. A client waits for half a second; the service does not know who has gone, and
 //!   does their work all the same. That is what keeps an overload alive which has lost its cause.
-//! - **Retries.** Three attempts, after waits of about 100 and 200 ms.
+//! - **Retries.** Three attempts, after waits of about 100 and 200 ms, or of a first
+//!   [`wait`](Scenario::wait) and twice that.
 //! - **Outage.** What is in the queue is lost, and connections are refused at once.
-//!   With [`hangs`](Scenario::hangs) they are not: nobody answers.
+//!   With [`hangs`](Scenario::hangs) nobody is told either: clients wait until they lose patience.
 //! - **Recovery.** The service comes back cold, with a tenth of its capacity, and warms up evenly: with
 //!   time, not with work.
 //!
 //! Everything happens on whole milliseconds. What lasts long is a part of the run (see [`Scenario`]);
-//! the attempts, their waits and the client's patience are the same in every run.
+//! the attempts and the client's patience are the same in every run, and so are the waits if not
+//! asked for.
 
 #![expect(
     clippy::cast_precision_loss,
@@ -45,7 +47,7 @@ pub use cost::Cost;
 pub use csv::csv;
 pub use ledger::{Change, Ledger, Second};
 pub use measures::{Figures, Probing};
-pub use policy::{POLICIES, Policy};
+pub use policy::{BUDGET_ALONE, POLICIES, Policy};
 pub use report::{costs, report};
 pub use scenario::Scenario;
 pub use simulation::{Run, simulate};

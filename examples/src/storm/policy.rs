@@ -5,64 +5,37 @@ use bindu_cb::{Settings, retry_with_breaker};
 use super::scenario::{Scenario, millis};
 use super::service::{Failure, Service};
 
-#[retry_with_breaker(
-    op = "storm",
-    min_wait = "100ms",
-    max_wait = "1s",
-    enabled = false,
-    attempts = 1
-)]
+#[retry_with_breaker(op = "storm", enabled = false, attempts = 1)]
 async fn no_retry(service: &Service) -> Result<(), Failure> {
     service.request().await
 }
 
-#[retry_with_breaker(op = "storm", min_wait = "100ms", max_wait = "1s", enabled = false)]
+#[retry_with_breaker(op = "storm", enabled = false)]
 async fn retry_alone(service: &Service) -> Result<(), Failure> {
     service.request().await
 }
 
-#[retry_with_breaker(
-    op = "storm",
-    min_wait = "100ms",
-    max_wait = "1s",
-    enabled = true,
-    count = "call"
-)]
+#[retry_with_breaker(op = "storm", enabled = false, retry_budget = 0.1)]
+async fn retry_on_a_budget(service: &Service) -> Result<(), Failure> {
+    service.request().await
+}
+
+#[retry_with_breaker(op = "storm", enabled = true, count = "call")]
 async fn counting_calls(service: &Service) -> Result<(), Failure> {
     service.request().await
 }
 
-#[retry_with_breaker(
-    op = "storm",
-    min_wait = "100ms",
-    max_wait = "1s",
-    enabled = true,
-    count = "attempt"
-)]
+#[retry_with_breaker(op = "storm", enabled = true, count = "attempt")]
 async fn counting_attempts(service: &Service) -> Result<(), Failure> {
     service.request().await
 }
 
-#[retry_with_breaker(
-    op = "storm",
-    min_wait = "100ms",
-    max_wait = "1s",
-    enabled = true,
-    count = "call",
-    retry_budget = 0.1
-)]
+#[retry_with_breaker(op = "storm", enabled = true, count = "call", retry_budget = 0.1)]
 async fn counting_calls_on_a_budget(service: &Service) -> Result<(), Failure> {
     service.request().await
 }
 
-#[retry_with_breaker(
-    op = "storm",
-    min_wait = "100ms",
-    max_wait = "1s",
-    enabled = true,
-    count = "attempt",
-    retry_budget = 0.1
-)]
+#[retry_with_breaker(op = "storm", enabled = true, count = "attempt", retry_budget = 0.1)]
 async fn counting_attempts_on_a_budget(service: &Service) -> Result<(), Failure> {
     service.request().await
 }
@@ -87,6 +60,7 @@ pub struct Policy {
 enum Function {
     NoRetry,
     RetryAlone,
+    RetryOnABudget,
     Calls,
     Attempts,
     CallsOnABudget,
@@ -110,6 +84,10 @@ pub const POLICIES: &[Policy] = &[
         .of_replicas(true),
 ];
 
+/// Not one of the report: what the budget does without a circuit.
+pub const BUDGET_ALONE: &Policy =
+    &Policy::new("budget-alone", "retry on a budget", Function::RetryOnABudget);
+
 impl Policy {
     const fn new(name: &'static str, title: &'static str, function: Function) -> Self {
         Self { name, title, replicas: 1, is_shared: false, ramps_up: false, function }
@@ -128,7 +106,8 @@ impl Policy {
 
     /// Whether there is a circuit at all.
     pub fn is_guarded(&self) -> bool {
-        !matches!(self.function, Function::NoRetry | Function::RetryAlone)
+        use Function::{NoRetry, RetryAlone, RetryOnABudget};
+        !matches!(self.function, NoRetry | RetryAlone | RetryOnABudget)
     }
 
     /// What depends on the length of the run.
@@ -136,6 +115,7 @@ impl Policy {
         let mut settings = Settings::default();
         let all = settings.all();
         all.recovery_timeout(millis(scenario.recovery_timeout));
+        all.min_wait(millis(scenario.wait)).max_wait(millis(10 * scenario.wait));
         if self.ramps_up {
             all.ramp_up(millis(scenario.ramp_up));
         }
@@ -146,6 +126,7 @@ impl Policy {
         match self.function {
             Function::NoRetry => no_retry(service).await,
             Function::RetryAlone => retry_alone(service).await,
+            Function::RetryOnABudget => retry_on_a_budget(service).await,
             Function::Calls => counting_calls(service).await,
             Function::Attempts => counting_attempts(service).await,
             Function::CallsOnABudget => counting_calls_on_a_budget(service).await,

@@ -35,6 +35,8 @@ pub struct Scenario {
     pub recovery_timeout: u64,
     /// The setting of the circuits that have it.
     pub ramp_up: u64,
+    /// Before the second attempt, about; before the third it is twice that.
+    pub wait: u64,
     /// How long a client waits for an answer.
     pub patience: u64,
     /// The dead service does not refuse connections: it does not answer at all.
@@ -59,6 +61,7 @@ impl Scenario {
             warm_up: recovery_timeout * 3 / 2,
             recovery_timeout,
             ramp_up: recovery_timeout * 2,
+            wait: 100,
             patience: 500,
             hangs: false,
             seed,
@@ -97,7 +100,7 @@ impl fmt::Display for Scenario {
             f,
             "{} workers, a call a second each, {} in all; the service can do {} requests a second.\n\
          It {} from {} to {}, comes back with a tenth of its capacity and is warm {} later.\n\
-         Circuits: `recovery_timeout` {}, `ramp_up` {}. Seed {}.\n",
+         Circuits: `recovery_timeout` {}, `ramp_up` {}. Retries after about {} and {}. Seed {}.\n",
             count(self.workers.into()),
             seconds(self.length),
             count(self.capacity.into()),
@@ -107,6 +110,8 @@ impl fmt::Display for Scenario {
             seconds(self.warm_up),
             seconds(self.recovery_timeout),
             seconds(self.ramp_up),
+            seconds(self.wait),
+            seconds(2 * self.wait),
             self.seed,
         )
     }

@@ -162,13 +162,17 @@ impl State {
         }
     }
 
+    /// What it has taken in is lost. One that hangs does not say so: its clients lose patience.
     fn die(&mut self) {
         for number in self.first..self.first + self.requests.len() as u64 {
             if let Some(request) = self.get(number) {
                 request.is_queued = false;
             }
-            self.finish(number, End::Lost);
+            if !self.scenario.hangs {
+                self.finish(number, End::Lost);
+            }
         }
+        self.arriving.iter_mut().for_each(Vec::clear);
         self.queued = 0;
     }
 
@@ -280,6 +284,8 @@ impl Future for Asking<'_> {
             return Poll::Pending;
         };
         request.is_over = true;
+        drop(state);
+        self.number = None;
         Poll::Ready(match end {
             End::Answered => Ok(()),
             End::Lost => Err(Failure::Refused),
@@ -288,6 +294,7 @@ impl Future for Asking<'_> {
     }
 }
 
+/// The client has gone before the end.
 impl Drop for Asking<'_> {
     fn drop(&mut self) {
         let Some(number) = self.number else { return };
@@ -401,10 +408,13 @@ mod tests {
     #[test]
     fn one_that_hangs_costs_a_client_its_patience() {
         let scenario = Scenario { hangs: true, ..Scenario::new(10_000, 10, 1) };
-        let service = Service::new(&scenario);
-        service.tick(scenario.outage);
-        let (end, took) = ask(&service, scenario.outage);
-        assert!(matches!(end, Err(Failure::TimedOut)) && took == 500, "{end:?} after {took}");
+        // Also one whose request waits, or whose answer is on its way, when the service dies.
+        for began in [scenario.outage - 3, scenario.outage - 1, scenario.outage] {
+            let service = Service::new(&scenario);
+            service.tick(began);
+            let (end, took) = ask(&service, began);
+            assert!(matches!(end, Err(Failure::TimedOut)) && took == 500, "{end:?} after {took}");
+        }
     }
 
     #[test]

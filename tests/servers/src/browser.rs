@@ -8,6 +8,7 @@ use crate::install;
 use crate::process::{Process, new_folder};
 
 const LONGEST_START: Duration = Duration::from_mins(1);
+const LONGEST_END: Duration = Duration::from_secs(10);
 
 /// A browser with a profile of its own, and the `WebDriver` server that steers it, each on a port of
 /// loopback that it has chosen itself. Both are killed when this is dropped, and when the test's
@@ -19,7 +20,35 @@ pub struct Browser {
     driver_port: u16,
     debugger_port: u16,
     _driver: Process,
-    process: Process,
+    _process: Process,
+    // After the browser.
+    profile: Profile,
+}
+
+/// Where a browser keeps what it keeps.
+#[derive(Debug)]
+struct Profile(PathBuf);
+
+impl Drop for Profile {
+    /// Processes of the browser end by themselves when they miss it, and until then may write here
+    /// what has been removed already.
+    fn drop(&mut self) {
+        let deadline = Instant::now() + LONGEST_END;
+        while is_used(&self.0) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        if let Some(folder) = self.0.parent() {
+            let _ = std::fs::remove_dir_all(folder);
+        }
+    }
+}
+
+/// Whether a process has this among its arguments.
+fn is_used(profile: &Path) -> bool {
+    let profile = profile.to_string_lossy();
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mut arguments = processes.filter_map(|it| std::fs::read(it.path().join("cmdline")).ok());
+    arguments.any(|arguments| String::from_utf8_lossy(&arguments).contains(&*profile))
 }
 
 /// As root there is no sandbox. The rest keeps it from asking servers for what no test needs.
@@ -43,7 +72,7 @@ const ARGUMENTS: [&str; 14] = [
 impl Browser {
     /// Starts both and waits until they listen.
     pub fn start() -> Self {
-        let (process, debugger_port) = start_browser();
+        let (process, profile, debugger_port) = start_browser();
         let folder = new_folder();
         let driver = install::program("chromedriver", "chromium-driver").into();
         let driver = Process::start(folder, &[driver, "--port=0".into()]);
@@ -52,7 +81,7 @@ impl Browser {
             let (_, port) = log.split_once("started successfully on port ")?;
             port.split_once('.')?.0.parse().ok()
         });
-        Self { driver_port, debugger_port, _driver: driver, process }
+        Self { driver_port, debugger_port, _driver: driver, _process: process, profile }
     }
 
     /// Of the `WebDriver` server.
@@ -67,17 +96,13 @@ impl Browser {
 
     /// Where it keeps what it keeps.
     pub fn profile(&self) -> PathBuf {
-        profile_in(self.process.folder())
+        self.profile.0.clone()
     }
 }
 
-fn profile_in(folder: &Path) -> PathBuf {
-    folder.join("profile")
-}
-
-fn start_browser() -> (Process, u16) {
+fn start_browser() -> (Process, Profile, u16) {
     let folder = new_folder();
-    let profile = profile_in(&folder);
+    let profile = folder.join("profile");
     let mut command: Vec<OsString> = vec![install::program("chromium", "chromium").into()];
     command.extend(ARGUMENTS.map(Into::into));
     let mut argument = OsString::from("--user-data-dir=");
@@ -85,7 +110,7 @@ fn start_browser() -> (Process, u16) {
     command.extend([argument, "about:blank".into()]);
     let browser = Process::start(folder, &command);
     let port = wait_for("chromium", &browser, |_| port_in(&profile));
-    (browser, port)
+    (browser, Profile(profile), port)
 }
 
 /// It writes the port that it has chosen into its profile.

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -161,24 +162,21 @@ fn a_proxy_can_be_pointed_to_another_server() {
 #[test]
 fn a_browser_and_all_its_processes_die_with_it() {
     let browser = Browser::start();
-    let folder = browser.profile();
-    let profile = format!("--user-data-dir={}", folder.display());
-    assert!(processes_with(&profile) > 0, "it is there");
+    let profile = browser.profile();
+    assert!(profile.exists() && processes_with(&profile) > 0, "it is there");
     assert!(browser.driver_url().starts_with("http://127.0.0.1:"));
     drop(browser);
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while processes_with(&profile) > 0 || folder.exists() {
-        assert!(Instant::now() < deadline, "a part of the browser has outlived it");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    assert_eq!(processes_with(&profile), 0);
+    assert!(!profile.exists());
 }
 
 /// That have this among their arguments.
-fn processes_with(argument: &str) -> usize {
+fn processes_with(argument: &Path) -> usize {
+    let argument = argument.to_string_lossy();
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     let has_it = |process: &std::fs::DirEntry| {
         let arguments = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
-        String::from_utf8_lossy(&arguments).contains(argument)
+        String::from_utf8_lossy(&arguments).contains(&*argument)
     };
     processes.filter(has_it).count()
 }
