@@ -115,6 +115,9 @@ fn every_link_leads_somewhere() {
     assert!(count > 50, "only {count} links were found");
 }
 
+/// The book's own list, and the tables that docs/STORMS.md repeats.
+const NO_PAGES: [&str; 2] = ["SUMMARY.md", "storms/report.md"];
+
 #[test]
 fn every_page_is_in_the_book() {
     let summary = read(Path::new("docs/SUMMARY.md")).links;
@@ -122,7 +125,7 @@ fn every_page_is_in_the_book() {
         let Ok(page) = page.strip_prefix("docs") else { continue };
         let page = page.to_str().unwrap();
         assert!(
-            page == "SUMMARY.md" || summary.iter().any(|link| link == page),
+            NO_PAGES.contains(&page) || summary.iter().any(|link| link == page),
             "docs/SUMMARY.md does not name {page}"
         );
     }
