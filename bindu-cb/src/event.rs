@@ -204,8 +204,12 @@ fn log(event: &Event) {
         CircuitState::HalfOpen => {
             tracing::info!(operation, key, %from, %to, %cause, "circuit breaker half-open");
         }
-        CircuitState::Closed | CircuitState::ForcedClosed => {
+        CircuitState::Closed => {
             tracing::info!(operation, key, %from, %to, %cause, "circuit breaker closed");
+        }
+        // From here on nothing is protected, however bad it gets: no good news.
+        CircuitState::ForcedClosed => {
+            tracing::warn!(operation, key, %from, %to, %cause, "circuit breaker closed");
         }
     }
 }

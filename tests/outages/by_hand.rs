@@ -12,6 +12,9 @@ async fn a_circuit_was_forced_and_is_reset() {
     circuit.force_open();
     circuit.reset();
     page::shows("forced", &log.take());
+    circuit.force_closed();
+    circuit.reset();
+    page::shows("forced-closed", &log.take());
 }
 
 #[tokio::test(start_paused = true)]

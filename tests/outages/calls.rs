@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use bindu_cb::{CircuitBreakerOpenError, Classify, Verdict, get_circuit_breaker, retry_api_call};
+use bindu_cb::{
+    CircuitBreakerOpenError, Classify, Verdict, get_circuit_breaker, registry, retry_api_call,
+};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::page;
@@ -63,7 +65,7 @@ async fn the_retries_are_used_up() {
 }
 
 fn budget_of(op: &str) -> bindu_cb::RetryBudgetSnapshot {
-    let all = bindu_cb::registry().snapshot();
+    let all = registry().snapshot();
     all.into_iter().find(|snapshot| snapshot.operation == op).unwrap().retry_budget.unwrap()
 }
 
@@ -84,4 +86,25 @@ async fn calls_are_dropped() {
     let lines = log.take();
     let mut told = lines.lines().filter(|line| line.contains("api:report"));
     assert!(told.all(|line| line.starts_with("DEBUG")), "{lines}");
+}
+
+/// What a deployment does to them that says so: they end by themselves, and at once.
+#[tokio::test(start_paused = true)]
+async fn a_process_shuts_down() {
+    let (_cb, log) = begin();
+    let begun = Instant::now();
+    let call = report(0, false);
+    let stop = async {
+        sleep(Duration::from_millis(500)).await;
+        log.take();
+        registry().shutdown();
+    };
+    let (ended, ()) = tokio::join!(call, stop);
+    let Err(ApiError::Open(open)) = ended else { panic!("it waited: {ended:?}") };
+    assert_eq!((begun.elapsed(), open.retry_after()), (Duration::from_millis(500), secs(0)));
+    let told = "'api:report' is not tried again: the process is shutting down";
+    assert_eq!(open.to_string(), told);
+    let calls = get_circuit_breaker("api:report").snapshot().calls;
+    assert_eq!((calls.cancelled, calls.failure), (1, 0));
+    page::shows("shutdown", &log.take());
 }
