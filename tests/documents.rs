@@ -1,6 +1,6 @@
 //! The documents hang together: each link leads somewhere, and each code block is compiled.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -145,4 +145,34 @@ fn every_code_block_is_compiled() {
         count += 1;
     }
     assert!(count > 4, "only {count} documents with code were found");
+}
+
+/// Those in code spans: `.shared.errors` stands for `circuit_breaker.shared.errors`.
+fn names_of_metrics_in(page: &str) -> BTreeSet<String> {
+    let text = fs::read_to_string(root().join(page)).unwrap();
+    let spans = Parser::new_ext(&text, Options::ENABLE_TABLES).filter_map(|event| match event {
+        Event::Code(span) if span.starts_with("circuit_breaker.") => Some(span.into_string()),
+        Event::Code(span) if span.starts_with('.') => Some(format!("circuit_breaker{span}")),
+        _ => None,
+    });
+    spans.collect()
+}
+
+/// Those of metrics and of their attributes, as the code has them.
+fn names_of_metrics_in_code() -> BTreeSet<String> {
+    let folder = root().join("bindu-cb/src/telemetry");
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let code: String = files.map(|file| fs::read_to_string(file).unwrap()).collect();
+    let literals = code.split('"').filter(|literal| literal.starts_with("circuit_breaker."));
+    literals.map(str::to_owned).collect()
+}
+
+#[test]
+fn the_pages_name_the_metrics_that_there_are() {
+    let exported = names_of_metrics_in_code();
+    assert_eq!(names_of_metrics_in("docs/telemetry/README.md"), exported);
+    let in_outages = names_of_metrics_in("docs/OUTAGES.md");
+    let unknown: Vec<_> = in_outages.difference(&exported).collect();
+    assert!(unknown.is_empty(), "docs/OUTAGES.md has {unknown:?}");
+    assert!(in_outages.contains("circuit_breaker.shared.errors"), "{in_outages:?}");
 }
