@@ -3,13 +3,14 @@
 use std::error::Error;
 use std::pin::Pin;
 
-use bindu_cb::testing::isolate;
+use bindu_cb::testing::{Process, isolate};
 use bindu_cb::tower::BoxError;
 use bindu_cb::{
     AttemptTimeoutError, CircuitBreakerOpenError, CircuitState, Count, OpenCause, OpenReason,
     OperationBuilder, Verdict, get_circuit_breaker, registry,
 };
 use tokio::time::{Instant, advance, sleep, timeout};
+use tower::limit::ConcurrencyLimit;
 use tower::{Layer, Service, ServiceExt, service_fn};
 
 use crate::support::*;
@@ -220,4 +221,41 @@ async fn a_probe_that_waits_for_its_service_gives_its_permit_back() {
     assert_eq!(circuit.state(), CircuitState::HalfOpen);
     circuit.try_acquire().expect("the permit is free").success();
     assert_eq!(circuit.state(), CircuitState::Closed);
+}
+
+#[test]
+fn no_call_on_another_thread_misses_it_nor_keeps_a_place() {
+    const CALLS: usize = 4;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_time()
+        .build()
+        .unwrap();
+    for round in 0..100 {
+        let process = Process::default();
+        let server = Server::down();
+        let mut limited = ConcurrencyLimit::new(server.clone(), 1);
+        let builder = || operation("threads").attempts(u32::MAX).enabled(false);
+        let calls: Vec<_> = (0..CALLS)
+            .map(|_| {
+                let no_waits = builder().min_wait(secs(0)).max_wait(secs(0));
+                let service = process.enter(|| layer(no_waits).layer(limited.clone()));
+                let process = process.clone();
+                runtime.spawn(async move { process.run(service.oneshot(())).await })
+            })
+            .collect();
+        // In the midst of attempts, waits and queues.
+        while server.asked() < round {
+            std::thread::yield_now();
+        }
+        process.enter(|| registry().shutdown());
+        runtime.block_on(async {
+            for call in calls {
+                let ended = timeout(secs(60), call).await.expect("none goes on").unwrap();
+                let error = ended.expect_err("it is down");
+                assert!(is_open(&error) || error.is::<Refused>(), "{error}");
+            }
+            ServiceExt::<()>::ready(&mut limited).await.unwrap();
+        });
+    }
 }
