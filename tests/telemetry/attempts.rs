@@ -11,14 +11,14 @@ use crate::support::{Sdk, refused};
 const NAME: &str = "circuit_breaker.attempt.duration";
 
 /// How many attempts have ended so, and how many milliseconds they took in all.
-fn took(sdk: &Sdk, operation: &str, outcome: &str) -> (u64, f64) {
+pub(crate) fn took(sdk: &Sdk, operation: &str, outcome: &str) -> (u64, f64) {
     let of = format!("circuit_breaker.name={operation},circuit_breaker.outcome={outcome}");
     let durations = sdk.metric(NAME).durations;
     // The first nanosecond of a circuit's clock is none.
     durations.get(&of).map_or((0, 0.0), |(count, sum, _)| (*count, (*sum * 1_000.0).round()))
 }
 
-fn with_attempts(sdk: &Sdk) -> Telemetry {
+pub(crate) fn with_attempts(sdk: &Sdk) -> Telemetry {
     sdk.install_with(Telemetry::builder().attempt_durations(true))
 }
 

@@ -4,6 +4,7 @@ mod attempts;
 mod circuits;
 mod installation;
 mod keys;
+mod layers;
 mod otlp;
 mod retries;
 mod rules;

@@ -6,7 +6,7 @@ use bindu_cb::{CallError, Operation, Verdict, retry_with_breaker};
 
 use crate::support::{Sdk, refused};
 
-fn by_reason(sdk: &Sdk, name: &str) -> [u64; 4] {
+pub(crate) fn by_reason(sdk: &Sdk, name: &str) -> [u64; 4] {
     let retries = sdk.metric("circuit_breaker.retries");
     assert_eq!((retries.kind, &*retries.unit), ("counter", "{retry}"));
     ["error", "throttled", "timed_out", "failed_value"]

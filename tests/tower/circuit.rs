@@ -176,6 +176,18 @@ async fn each_key_has_a_circuit_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_key_without_a_place_has_the_circuit_of_the_operation_and_not_that_of_another_key() {
+    let _cb = isolate();
+    let operation = operation("crowded").max_keys(1).build().unwrap();
+    let first = bindu_cb::tower::OperationLayer::new(operation.keyed("first"));
+    let service = first.key(|key: &String| key.into()).layer(Server::up());
+    registry().get_keyed("crowded", "first").unwrap().force_open();
+    assert!(is_open(&service.clone().oneshot("first".to_owned()).await.unwrap_err()));
+    service.oneshot("second".to_owned()).await.unwrap();
+    assert_eq!(counts("crowded").success, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_key_that_waits_hears_of_its_own_circuit_and_of_a_forced_operation() {
     let _cb = isolate();
     let keyed = layer(operation("keyed-wait").min_wait(secs(10))).key(|key: &String| key.into());

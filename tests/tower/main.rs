@@ -8,4 +8,5 @@ mod circuit;
 mod readiness;
 mod requests;
 mod shapes;
+mod shutdown;
 mod stacks;

@@ -1,11 +1,13 @@
 //! `poll_ready` is the inner service's: nothing is taken by it that could be lost, and nobody is
 //! called who is not ready.
 
+use std::time::Duration;
+
 use bindu_cb::testing::isolate;
 use bindu_cb::{AttemptTimeoutError, CircuitState, Count, get_circuit_breaker};
-use tokio::time::{Instant, advance, sleep, timeout};
+use tokio::time::{Instant, advance, sleep};
 use tower::limit::ConcurrencyLimit;
-use tower::{BoxError, Layer, Service, ServiceExt};
+use tower::{Layer, Service, ServiceExt};
 
 use crate::support::*;
 
@@ -89,20 +91,6 @@ async fn the_service_that_is_ready_makes_the_first_attempt_and_ready_clones_the_
     let call = begin(&mut service, "another").await;
     let answer = async { expect(&mut handle, "another").await.send_response("done") };
     assert_eq!(tokio::join!(call, answer).0.unwrap(), "done");
-}
-
-/// A call that has failed once and waits for a service that is not ready any more.
-async fn unready(
-    operation: bindu_cb::OperationBuilder,
-) -> (impl Future<Output = Result<&'static str, BoxError>>, MockHandle) {
-    let (mut service, mut handle) = mock(operation);
-    handle.allow(1);
-    let mut call = Box::pin(begin(&mut service, "request").await);
-    expect(&mut handle, "request").await.send_error("busy");
-    // The wait is one second.
-    assert!(timeout(secs(2), &mut call).await.is_err());
-    assert!(handle.poll_request().is_pending(), "it is not ready");
-    (in_time(call), handle)
 }
 
 #[tokio::test(start_paused = true)]
@@ -195,6 +183,46 @@ async fn after_a_readiness_that_timed_out_there_may_be_another_attempt() {
     };
     assert_eq!(tokio::join!(call, answer).0.unwrap(), "done");
     assert_eq!(counts("again").success, 1);
+}
+
+/// Makes the only place of a service taken, from half a second on for so long. Whether it is free
+/// once it has been given back.
+async fn occupies(limited: ConcurrencyLimit<Server>, time: Duration) -> bool {
+    let (mut holder, mut other) = (limited.clone(), limited);
+    sleep(millis(500)).await;
+    ServiceExt::<()>::ready(&mut holder).await.unwrap();
+    sleep(time).await;
+    drop(holder);
+    poll_ready::<(), _>(&mut other).is_ready()
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_readiness_that_timed_out_the_wait_holds_no_place_in_a_queue_below() {
+    let _cb = isolate();
+    let limited = ConcurrencyLimit::new(Server::refusing(1), 1);
+    let others = occupies(limited.clone(), secs(6));
+    // From 1 s to 6 s it is in the queue, and after 8 s again.
+    let service = layer(operation("queued").attempts(3).timeout(secs(5))).layer(limited);
+    let (ended, free) = tokio::join!(service.oneshot(()), others);
+    assert!(free, "it would be given to somebody who does not ask");
+    assert_eq!(ended.unwrap(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_was_stopped_before_its_service_was_ready_holds_no_place_either() {
+    let _cb = isolate();
+    let limited = ConcurrencyLimit::new(Server::refusing(1), 1);
+    let others = occupies(limited.clone(), secs(6));
+    let mut service = layer(operation("stopped")).layer(limited);
+    let mut call = Box::pin(begin(&mut service, ()).await);
+    let stop = async {
+        sleep(secs(3)).await;
+        get_circuit_breaker("stopped").force_open();
+    };
+    let (stopped, (), free) = tokio::join!(&mut call, stop, others);
+    assert!(is_open(&stopped.unwrap_err()));
+    assert!(free, "though its future is still there");
+    drop(call);
 }
 
 #[tokio::test(start_paused = true)]

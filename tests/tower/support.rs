@@ -46,6 +46,20 @@ pub async fn expect(handle: &mut MockHandle, request: &str) -> Answer {
     answer
 }
 
+/// A call that has failed once and waits for a service that is not ready any more.
+pub async fn unready(
+    operation: OperationBuilder,
+) -> (impl Future<Output = Result<&'static str, BoxError>>, MockHandle) {
+    let (mut service, mut handle) = mock(operation);
+    handle.allow(1);
+    let mut call = Box::pin(begin(&mut service, "request").await);
+    expect(&mut handle, "request").await.send_error("busy");
+    // The wait is one second.
+    assert!(tokio::time::timeout(secs(2), &mut call).await.is_err());
+    assert!(handle.poll_request().is_pending(), "it is not ready");
+    (in_time(call), handle)
+}
+
 /// A service that counts who asks it, and refuses the first so many. Clones are of the same service.
 #[derive(Clone, Debug)]
 pub struct Server {

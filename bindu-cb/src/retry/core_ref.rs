@@ -30,8 +30,7 @@ pub(crate) trait Hold<'a> {
 
     /// The same for a wait, if the call stands behind that of a key.
     fn operation_for_wait(place: &Self::Place) -> Option<Self::Circuit> {
-        let is_own = std::ptr::eq(place.operation(), place.circuit());
-        (!is_own).then(|| Self::circuit_of_operation(place))
+        (!place.is_of_operation()).then(|| Self::circuit_of_operation(place))
     }
 }
 
@@ -113,6 +112,11 @@ impl<C: Deref<Target = Core>, K: Deref<Target = CircuitBreaker>> Whose<C, K> {
     pub(super) fn operation(&self) -> &CircuitBreaker {
         let core: &Core = self;
         &core.circuit
+    }
+
+    /// Whether it stands behind no circuit but that of the operation.
+    pub(super) fn is_of_operation(&self) -> bool {
+        std::ptr::eq(self.operation(), self.circuit())
     }
 }
 

@@ -32,10 +32,13 @@ impl Owned {
 
     /// The same operation behind the circuit of a key.
     pub(crate) fn keyed(&self, key: &str) -> Self {
-        match self.keys.slot(key) {
-            None => self.clone(),
-            Some(slot) => Self::OfKey(Whose::new(self.core(), Arc::clone(&slot.circuit))),
-        }
+        let circuit = match self.keys.slot(key) {
+            Some(slot) => Arc::clone(&slot.circuit),
+            None if self.is_of_operation() => return self.clone(),
+            // This stands behind that of another key.
+            None => Self::circuit_of_operation(self),
+        };
+        Self::OfKey(Whose::new(self.core(), circuit))
     }
 }
 

@@ -28,13 +28,15 @@ pin_project! {
     /// # Errors
     ///
     /// A boxed [`CircuitBreakerOpenError`](crate::CircuitBreakerOpenError) where the circuit is open,
-    /// [`AttemptTimeoutError`](crate::AttemptTimeoutError) where the last attempt ran into its
-    /// `timeout`, or else the inner service's error.
+    /// or where the process [shuts down](crate::Registry::shutdown) while the call waits or its
+    /// service is not ready; [`AttemptTimeoutError`](crate::AttemptTimeoutError) where the last
+    /// attempt ran into its `timeout`; or else the inner service's error.
     ///
     /// # Cancel safety
     ///
     /// Dropped before it ends, also before it was polled, the call counts as a failure if an attempt
-    /// of it had failed, else as cancelled. Its permit is free again in any case.
+    /// of it had failed, else as cancelled, and after a shutdown always so. Its permit is free again
+    /// in any case.
     ///
     /// # Panics
     ///
@@ -119,7 +121,7 @@ impl<S: Service<Req>, Req, C, V> ResponseFuture<S, Req, C, V> {
 
 impl<S, Req, C, V> Future for ResponseFuture<S, Req, C, V>
 where
-    S: Service<Req>,
+    S: Service<Req> + Clone,
     S::Error: Into<BoxError>,
     C: CloneRequest<Req>,
     V: Judge<S::Response, S::Error>,
@@ -143,7 +145,7 @@ where
 
 impl<S, Req, C, V> Parts<'_, S, Req, C, V>
 where
-    S: Service<Req>,
+    S: Service<Req> + Clone,
     S::Error: Into<BoxError>,
     C: CloneRequest<Req>,
     V: Judge<S::Response, S::Error>,
@@ -156,6 +158,8 @@ where
     ) -> Poll<Result<S::Response, BoxError>> {
         loop {
             if let Some(open) = call.rejection() {
+                // It may be ready, or in a queue for it, and this future may be kept.
+                *self.spare = None;
                 return Poll::Ready(Err(open.into()));
             }
             let ended = match self.phase.as_mut().project() {
@@ -246,8 +250,13 @@ where
         loop {
             // First, as in a wait: what it has to say goes before a service that is ready.
             if *listening && call.poll_waiting(cx).is_ready() {
-                let timed_out = limit.filter(|_| !call.is_rejected());
-                return Poll::Ready(timed_out.and_then(|(limit, _)| self.timed_out(call, limit)));
+                let Some((limit, _)) = limit.filter(|_| !call.is_rejected()) else {
+                    return Poll::Ready(None);
+                };
+                // In a queue below it has a place, and could be given in the wait what others need.
+                // Its clone has none.
+                spare.service = spare.service.clone();
+                return Poll::Ready(self.timed_out(call, limit));
             }
             match spare.service.poll_ready(cx) {
                 Poll::Ready(Ok(())) => break,

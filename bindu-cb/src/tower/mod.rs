@@ -37,11 +37,12 @@
 //!
 //! The service that was polled ready is the one that makes the first attempt. For each further one a
 //! clone is polled until it is ready; this is part of the attempt's `timeout`, and ends at once if
-//! the circuit opens meanwhile. A clone that fails to become ready is at its end, by the contract of
-//! [`Service`]: so is the call then, with that error. Each attempt comes in the same order: the service
-//! is ready, the circuit is asked (by the first, or by all with `count = "attempt"`), the service is
-//! called. An error from the `poll_ready` of the caller is passed on; the circuit has not been asked
-//! and is not told.
+//! the circuit opens meanwhile, or the process [shuts down](crate::Registry::shutdown). One that runs
+//! out of time gives way to another clone, and with it its place in a queue below. A clone that fails
+//! to become ready is at its end, by the contract of [`Service`]: so is the call then, with that
+//! error. Each attempt comes in the same order: the service is ready, the circuit is asked (by the
+//! first, or by all with `count = "attempt"`), the service is called. An error from the `poll_ready` of
+//! the caller is passed on; the circuit has not been asked and is not told.
 //!
 //! # Errors
 //!
