@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use bindu_cb::testing::isolate;
 use bindu_cb::{
-    CallCounts, CircuitBreakerOpenError, CircuitState, Count, Event, Operation, Settings,
-    get_circuit_breaker, registry, retry_with_breaker,
+    CallCounts, CircuitBreakerOpenError, CircuitState, Count, Event, OpenCause, OpenReason,
+    Operation, Settings, get_circuit_breaker, registry, retry_with_breaker,
 };
 use tokio::time::{Instant, advance, sleep};
 use tower::{Layer, ServiceExt};
@@ -59,6 +59,31 @@ async fn a_call_that_waits_hears_at_once_that_its_circuit_opens() {
     let rejected = tokio::join!(service.oneshot(()), trip).0.unwrap_err();
     assert!(is_open(&rejected), "{rejected}");
     assert_eq!(began.elapsed(), secs(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_waits_ends_at_once_when_the_process_shuts_down() {
+    for enabled in [true, false] {
+        let _cb = isolate();
+        let service = layer(operation("ends").enabled(enabled).min_wait(secs(10)));
+        let server = Server::down();
+        let (waits, later) = (service.layer(server.clone()), service.layer(Server::down()));
+        let began = Instant::now();
+        let shutdown = async {
+            sleep(secs(3)).await;
+            registry().shutdown();
+        };
+        let ended = tokio::join!(waits.oneshot(()), shutdown).0.unwrap_err();
+        let reason = OpenCause::find(&*ended).map(OpenCause::reason);
+        assert_eq!(reason, Some(OpenReason::Shutdown), "{ended}");
+        assert_eq!((began.elapsed(), server.asked()), (secs(3), 1));
+
+        let ended = later.oneshot(()).await.unwrap_err();
+        assert_eq!(ended.downcast_ref(), Some(&Refused(1)), "one attempt, and its own error");
+        assert_eq!(began.elapsed(), secs(3));
+        let calls = counts("ends");
+        assert_eq!((calls.failure, calls.cancelled), (0, if enabled { 2 } else { 0 }));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,7 +2,9 @@
 //! called who is not ready.
 
 use bindu_cb::testing::isolate;
-use bindu_cb::{AttemptTimeoutError, CircuitState, Count, get_circuit_breaker};
+use bindu_cb::{
+    AttemptTimeoutError, CircuitState, Count, OpenCause, OpenReason, get_circuit_breaker, registry,
+};
 use tokio::time::{Instant, advance, sleep, timeout};
 use tower::limit::ConcurrencyLimit;
 use tower::{BoxError, Layer, Service, ServiceExt};
@@ -135,6 +137,27 @@ async fn a_trip_ends_the_wait_for_readiness_at_once() {
         assert!(is_open(&rejected), "{rejected}");
         assert_eq!(began.elapsed(), secs(5));
         assert!(handle.next_request().await.is_none(), "the service is gone without another call");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn so_does_a_shutdown_and_nothing_is_counted() {
+    for count in [Count::Call, Count::Attempt] {
+        let _cb = isolate();
+        let (call, mut handle) = unready(operation("shut-down").count(count)).await;
+        let before = counts("shut-down").failure;
+        let began = Instant::now();
+        let shutdown = async {
+            sleep(secs(5)).await;
+            registry().shutdown();
+            handle.allow(1);
+        };
+        let ended = tokio::join!(call, shutdown).0.unwrap_err();
+        let reason = OpenCause::find(&*ended).map(OpenCause::reason);
+        assert_eq!(reason, Some(OpenReason::Shutdown), "{ended}");
+        assert_eq!(began.elapsed(), secs(5));
+        assert!(handle.next_request().await.is_none(), "the service is gone without another call");
+        assert_eq!(counts("shut-down").failure, before);
     }
 }
 
