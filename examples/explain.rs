@@ -4,6 +4,7 @@
 //! cargo run --example explain -- storage:save
 //! cargo run --example explain -- storage:save --function save_all
 //! BINDU_CB_STORAGE_ATTEMPTS=2 cargo run --example explain -- storage:save
+//! cargo run --example explain -- api:charge/timeout
 //! ```
 //!
 //! The functions are those of this program: put `explain` into your own to see yours. For an
@@ -15,8 +16,8 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use bindu_cb::{
-    FunctionSnapshot, Operation, SettingValue, Settings, SharedSettings, Snapshot, registry,
-    retry_api_call, retry_storage_operation, with_circuit_breaker,
+    FunctionSnapshot, Operation, SettingValue, Settings, SharedSettings, Snapshot,
+    get_circuit_breaker, registry, retry_api_call, retry_storage_operation, with_circuit_breaker,
 };
 use clap::Parser;
 
@@ -27,7 +28,8 @@ use clap::Parser;
     after_help = "Exit codes: 0 done; 2 a variable or an argument cannot be used."
 )]
 struct Arguments {
-    /// Its name, such as storage:save; without one, that of every operation is listed
+    /// Its name, such as storage:save, or with a class of its errors, api:charge/timeout; without
+    /// one, that of every operation is listed
     operation: Option<String>,
     /// Only of this function of the operation, and not of the circuit
     #[arg(long, requires = "operation")]
@@ -44,9 +46,13 @@ async fn save_all() -> io::Result<()> {
     Ok(())
 }
 
-#[retry_api_call(window = "100 calls", failure_rate = 30)]
+#[retry_api_call(window = "100 calls", failure_rate = 30, class = class_of)]
 async fn charge() -> io::Result<()> {
     Ok(())
+}
+
+fn class_of(error: &io::Error) -> &'static str {
+    if error.kind() == ErrorKind::TimedOut { "timeout" } else { "other" }
 }
 
 #[with_circuit_breaker(op = "reports", recovery_timeout = "5m")]
@@ -76,7 +82,7 @@ async fn run(Arguments { operation, function }: &Arguments) -> anyhow::Result<St
     // A function is known from its first call on.
     tokio::try_join!(save(), save_all(), charge(), report())?;
     let Some(operation) = operation else { return Ok(names()) };
-    let is_known = registry().get(operation).is_some();
+    let is_known = is_here(operation);
     // As of a function that is given nothing. It is listed as long as it is held.
     let _unknown = if is_known { None } else { Some(Operation::builder(operation).build()?) };
     let snapshots = registry().snapshot();
@@ -91,10 +97,35 @@ async fn run(Arguments { operation, function }: &Arguments) -> anyhow::Result<St
         section(&mut text, "all circuits are shared", &[]);
         writeln!(text, "  environment, BINDU_CB_SHARED_*  {shared:?}")?;
     }
+    if !is_known && let Some((of, class)) = operation.rsplit_once('/') {
+        let [of_variable, class_variable] = [of, class].map(in_a_variable);
+        writeln!(
+            text,
+            "# taken for an operation: no function here has classes of errors of {of:?}; \
+             the variables of its class {class:?} are BINDU_CB_{of_variable}__{class_variable}_…"
+        )?;
+    }
     for variable in registry().unmatched_variables() {
         writeln!(text, "# read by no operation here: {variable}")?;
     }
     Ok(text)
+}
+
+/// Whether a function here has this operation, or it is a class of the errors of one.
+fn is_here(operation: &str) -> bool {
+    // From the end, as both names may have a `/`.
+    let mut fronts = operation.rmatch_indices('/').map(|(at, _)| &operation[..at]);
+    let is_known = registry().get(operation).is_some();
+    let may_be_class = !is_known && fronts.any(|front| registry().get(front).is_some());
+    if may_be_class {
+        // It has a circuit when it is asked for by name, or from its first error on.
+        get_circuit_breaker(operation);
+    }
+    is_known || may_be_class
+}
+
+fn in_a_variable(name: &str) -> String {
+    name.to_uppercase().replace(|c: char| !c.is_alphanumeric(), "_")
 }
 
 fn names() -> String {

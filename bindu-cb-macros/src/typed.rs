@@ -41,8 +41,7 @@ impl Expansion<'_> {
             Some(value) => {
                 let value = self.renamed(value);
                 // Of an argument, a key takes no more than it needs.
-                let borrow = (name == "key").then(|| quote!(&));
-                quote!(.#name(#borrow #value))
+                if name == "key" { quote!(.#name(&(#value))) } else { quote!(.#name(#value)) }
             }
         });
         Some(

@@ -56,7 +56,8 @@ pub fn registry() -> &'static Registry {
 
 /// The circuit of an operation, made from the settings if it is new. The same name gives the same
 /// circuit, from any thread. What the attributes of the operation's functions give it is in force
-/// from their first call on.
+/// from their first call on, and from then on a name such as `"storage/timeout"` is that of a class of
+/// their errors (the attributes' `class`), whether one of it has been seen or not.
 ///
 /// ```
 /// let circuit = bindu_cb::get_circuit_breaker("storage:docs");
@@ -267,7 +268,18 @@ impl Inner {
     }
 
     pub(crate) fn circuit(&self, name: &str) -> Arc<CircuitBreaker> {
+        self.make_class(name);
         self.shared(name).0
+    }
+
+    /// The circuit of a class that is known by its name alone, if `name` is such a one: of an
+    /// operation that is here, with a function whose errors have classes. Where there is one too
+    /// many of them already it is left to be.
+    pub(crate) fn make_class(&self, name: &str) {
+        let class = self.read().class_to_make(name);
+        if let Some((operation, label)) = class {
+            self.circuit_of_class(&operation, Name::intern(label).as_str());
+        }
     }
 
     /// What the functions of an operation have in common.

@@ -143,6 +143,41 @@ fn an_operation_that_no_function_has_is_explained_by_the_settings_alone() {
 }
 
 #[test]
+fn a_class_of_errors_has_variables_of_its_own_and_the_attribute_of_its_operation() {
+    let variables = [
+        ("BINDU_CB_API_CHARGE__TIMEOUT_RECOVERY_TIMEOUT", "7s"),
+        ("BINDU_CB_API_CHARGE_TIMEOUT_RAMP_UP", "1s"),
+        ("BINDU_CB_API_ENABLED", "1"),
+    ];
+    let text = explains(&variables, &["api:charge/timeout"]);
+    let circuit = "circuit api:charge/timeout";
+    let own = "environment, BINDU_CB_API_CHARGE__TIMEOUT_RECOVERY_TIMEOUT";
+    assert_setting(&text, circuit, "recovery_timeout", own, "7s");
+    assert_setting(&text, circuit, "window", &place_of("charge"), "100 calls");
+    assert_setting(&text, circuit, "enabled", "environment, BINDU_CB_API_ENABLED", "true");
+    assert_setting(&text, circuit, "ramp_up", "default", "none");
+    let unread: Vec<_> = text.lines().filter(|line| line.starts_with('#')).collect();
+    assert_eq!(unread, ["# read by no operation here: BINDU_CB_API_CHARGE_TIMEOUT_RAMP_UP"]);
+    assert!(!text.contains("function"), "those are its operation's:\n{text}");
+}
+
+#[test]
+fn what_may_be_a_class_elsewhere_is_said_to_be_none_here() {
+    let variables = [("BINDU_CB_STORAGE__TIMEOUT_RECOVERY_TIMEOUT", "7s")];
+    let text = explains(&variables, &["storage/timeout"]);
+    assert_setting(&text, "circuit storage/timeout", "recovery_timeout", "default", "30s");
+    let notes: Vec<_> = text.lines().filter(|line| line.starts_with('#')).collect();
+    assert_eq!(
+        notes,
+        [
+            "# taken for an operation: no function here has classes of errors of \"storage\"; \
+             the variables of its class \"timeout\" are BINDU_CB_STORAGE__TIMEOUT_…",
+            "# read by no operation here: BINDU_CB_STORAGE__TIMEOUT_RECOVERY_TIMEOUT",
+        ]
+    );
+}
+
+#[test]
 fn variables_that_nobody_reads_are_mentioned() {
     let variables = [("BINDU_CB_STORGE_ATTEMPTS", "2"), ("BINDU_CB_API_CHARGE_ATTEMPTS", "2")];
     let text = explains(&variables, &["storage:save"]);

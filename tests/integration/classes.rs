@@ -482,6 +482,39 @@ async fn a_class_that_is_forced_open_stops_everything_and_so_does_the_operation(
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_class_can_be_asked_for_before_one_of_its_errors_is_seen() {
+    let _cb = enabled();
+    once(UP).await.unwrap();
+    let class = get_circuit_breaker("storage/timeout");
+    class.force_open();
+    assert_eq!(rejected_by(once(UP).await), "storage/timeout");
+    class.reset();
+    fail(TIMEOUT, 1).await;
+    assert!(Arc::ptr_eq(&class, &circuit("storage/timeout")));
+    assert_eq!((failures("storage/timeout"), failures("storage")), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_class_that_is_asked_for_has_the_settings_of_one() {
+    let _cb = enabled();
+    let variables = [
+        ("BINDU_CB_KIND_GIVEN__ASKED_RECOVERY_TIMEOUT", "7s"),
+        ("BINDU_CB_KIND_GIVEN_ASKED_FAILURE_THRESHOLD", "9"),
+    ];
+    registry().configure(Settings::default().with_variables(variables).unwrap());
+    gives_a_threshold().await.unwrap_err();
+    get_circuit_breaker("kind:given/asked");
+    let asked = snapshot_of("kind:given/asked");
+    let value = |key: &str| &asked.settings.iter().find(|s| s.key == key).unwrap().value;
+    assert_eq!((&**value("failure_threshold"), &**value("recovery_timeout")), ("2", "7s"));
+    assert_eq!(
+        registry().unmatched_variables(),
+        ["BINDU_CB_KIND_GIVEN_ASKED_FAILURE_THRESHOLD"],
+        "with one `_` it is another operation's"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn switches_hold_for_each_circuit() {
     let _cb = enabled();
     fail(TIMEOUT, 3).await;

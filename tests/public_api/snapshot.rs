@@ -1,5 +1,6 @@
 //! A text that is kept in a file.
 
+use std::collections::BTreeSet;
 use std::env;
 use std::fmt::Write as _;
 use std::fs;
@@ -23,12 +24,16 @@ pub(crate) fn assert_unchanged(name: &str, found: &str) {
     );
 }
 
-/// The lines that only one of them has. The order of lines is that of names, and tells nothing.
+/// The lines that one of them has more often. Their order is that of names, and tells nothing.
 fn difference(kept: &str, found: &str) -> String {
+    let count = |text: &str, line: &str| text.lines().filter(|there| *there == line).count();
     let mut text = String::new();
     for (mark, lines, other) in [('-', kept, found), ('+', found, kept)] {
-        for line in lines.lines().filter(|line| !other.lines().any(|there| there == *line)) {
-            writeln!(text, "{mark} {line}").unwrap();
+        let different: BTreeSet<_> = lines.lines().collect();
+        for line in different {
+            for _ in count(other, line)..count(lines, line) {
+                writeln!(text, "{mark} {line}").unwrap();
+            }
         }
     }
     text
@@ -37,4 +42,5 @@ fn difference(kept: &str, found: &str) -> String {
 #[test]
 fn a_difference_is_what_is_gone_and_what_is_new() {
     assert_eq!(difference("a\nb\nc\n", "a\nc\nd\n"), "- b\n+ d\n");
+    assert_eq!(difference("a\na\nb\n", "a\nb\nb\nb\n"), "- a\n+ b\n+ b\n");
 }

@@ -5,11 +5,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bindu_cb::testing::isolate;
-use bindu_cb::{
-    CallCounts, CircuitBreakerOpenError, CircuitState, Count, OperationBuilder, Verdict,
-    get_circuit_breaker, registry,
-};
-use tokio::time::{Instant, advance, sleep, timeout};
+use bindu_cb::{CallCounts, CircuitState, Count, OperationBuilder, Verdict, get_circuit_breaker};
+use tokio::time::{advance, timeout};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
 use crate::support::*;
@@ -87,23 +84,6 @@ async fn dropped_after_an_attempt_has_failed_a_call_is_a_failure() {
     let (mut service, mut handle) = mock(operation("dropped"));
     assert_eq!(failed_once(&mut service, &mut handle, 1500).await.failure, 1);
     assert!(handle.poll_request().is_ready(), "it had begun");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_shutdown_ends_the_wait_for_another_attempt_uncounted() {
-    let _cb = isolate();
-    let (mut service, mut handle) = mock(operation("stopped"));
-    let call = Box::pin(begin(&mut service, "request").await);
-    let began = Instant::now();
-    let stop = async {
-        expect(&mut handle, "request").await.send_error("busy");
-        sleep(millis(500)).await;
-        registry().shutdown();
-    };
-    let ended = tokio::join!(call, stop).0.unwrap_err();
-    let open = ended.downcast_ref::<CircuitBreakerOpenError>().expect("it is not tried again");
-    assert_eq!((began.elapsed(), open.retry_after()), (millis(500), secs(0)));
-    assert_eq!((counts("stopped").failure, counts("stopped").cancelled), (0, 1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -127,22 +127,6 @@ async fn a_trip_ends_the_wait_for_readiness_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shutdown_ends_the_wait_for_readiness_at_once() {
-    for count in [Count::Call, Count::Attempt] {
-        let _cb = isolate();
-        let (call, _handle) = unready(operation("stopped").count(count)).await;
-        let began = Instant::now();
-        let stop = async {
-            sleep(secs(5)).await;
-            bindu_cb::registry().shutdown();
-        };
-        let ended = tokio::join!(call, stop).0.unwrap_err();
-        assert!(is_open(&ended), "{ended}");
-        assert_eq!(began.elapsed(), secs(5));
-    }
-}
-
-#[tokio::test(start_paused = true)]
 async fn the_time_limit_of_an_attempt_is_also_for_its_readiness() {
     let _cb = isolate();
     let (call, _handle) = unready(operation("limited").attempts(2).timeout(secs(7))).await;

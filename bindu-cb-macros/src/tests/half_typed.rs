@@ -403,3 +403,11 @@ fn what_editors_read_is_there_only_where_something_can_be_completed() {
         assert_eq!(expansion.to_string().contains(":: typed !"), is_there, "{args}: {expansion}");
     }
 }
+
+#[test]
+fn a_key_is_borrowed_whole() {
+    let args = r#"op = "x", key = n + 1"#.parse().unwrap();
+    let item = "async fn load(n: u64) -> io::Result<u32> { get(n).await }".parse().unwrap();
+    let expansion = expand(Attribute::RetryWithBreaker, args, item).to_string();
+    assert!(expansion.contains(". key (& (n + 1))"), "an editor would see `(&n) + 1`: {expansion}");
+}

@@ -59,8 +59,7 @@ pub(crate) struct Origin {
     pub(crate) at: &'static Location<'static>,
     /// The module of a function whose operation's name was made from its own.
     pub(crate) derived_in: Option<&'static str>,
-    /// Whether its errors have classes, whose circuits may open elsewhere first.
-    #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "nothing comes from elsewhere"))]
+    /// Whether its errors have classes, whose circuits may be asked for before there is one of them.
     pub(crate) has_classes: bool,
 }
 
@@ -152,7 +151,6 @@ impl Core {
         }
     }
 
-    #[cfg(feature = "redis")]
     pub(crate) fn has_classes(&self) -> bool {
         self.origin.has_classes
     }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::Inner;
 use crate::breaker::CircuitBreaker;
-use crate::name::Name;
 
 /// Hears of every circuit of a registry, but for those of keys, which are this process's own.
 pub(crate) trait Link: Send + Sync + fmt::Debug {
@@ -97,16 +96,6 @@ impl Inner {
         });
         // Not under the lock: what goes with it is not ours.
         drop(before);
-    }
-
-    /// The circuit of a class that another process has told of, if `name` is such a one: of an
-    /// operation that is here, with a function whose errors have classes. Where there is one too
-    /// many of them already it is left to be.
-    pub(crate) fn make_class(&self, name: &str) {
-        let class = self.read().class_to_make(name);
-        if let Some((operation, label)) = class {
-            self.circuit_of_class(&operation, Name::intern(label).as_str());
-        }
     }
 
     /// No circuit is told to this link any more, but for one that is being made at this moment.

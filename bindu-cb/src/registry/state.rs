@@ -5,9 +5,7 @@ use std::sync::{Arc, Weak};
 
 #[cfg(feature = "redis")]
 use super::link::Linked;
-use crate::breaker::CircuitBreaker;
-#[cfg(feature = "redis")]
-use crate::breaker::OTHER_CLASS;
+use crate::breaker::{CircuitBreaker, OTHER_CLASS};
 use crate::error::SettingProblem;
 use crate::keyed::Keys;
 use crate::operation::{Core, Origin};
@@ -96,7 +94,6 @@ impl State {
 
     /// The operation and the label of a class of errors, if this is the name of one that there is
     /// no circuit of and that there may be one of.
-    #[cfg(feature = "redis")]
     pub(super) fn class_to_make<'n>(
         &self,
         name: &'n str,
@@ -147,7 +144,6 @@ fn shared_scope(a: Subject<'_>, b: Subject<'_>) -> Option<String> {
 }
 
 impl Entry {
-    #[cfg(feature = "redis")]
     fn has_classes(&self) -> bool {
         self.functions.iter().filter_map(Weak::upgrade).any(|function| function.has_classes())
     }
