@@ -65,6 +65,7 @@ mod retry;
 mod settings;
 #[cfg(feature = "redis")]
 mod shared;
+mod sync;
 #[cfg(feature = "otel")]
 pub mod telemetry;
 #[cfg(feature = "test-util")]

@@ -8,12 +8,12 @@ use tokio::time::Instant;
 
 use super::leases::{Claim, Nanos};
 use super::permit::{Admission, Role, Ticket};
-use super::sync;
 use super::word::{Generation, Word};
 use super::{CircuitBreaker, CircuitState, Cold, Mode, Outcome, nanos, transition};
 use crate::error::{CircuitBreakerOpenError, OpenCause, OpenReason, OpeningId};
 use crate::event::Cause;
 use crate::random;
+use crate::sync;
 
 impl CircuitBreaker {
     /// Asks for the right to run.

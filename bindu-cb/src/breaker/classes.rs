@@ -33,8 +33,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock, PoisonError, TryLockError, Weak};
 
 use super::permit::{Role, Ticket};
-use super::sync::{self, AtomicU64, Mutex, MutexGuard};
 use super::{CircuitBreaker, Mode};
+use crate::sync::{self, AtomicU64, Mutex, MutexGuard};
 
 /// Classes of an operation at most; all further ones are [`OTHER_CLASS`].
 pub(crate) const MOST_CLASSES: usize = 16;

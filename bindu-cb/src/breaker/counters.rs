@@ -9,9 +9,9 @@
 
 use std::sync::atomic::Ordering;
 
-use super::sync::AtomicU64;
 use super::threads::{self, OWNED};
 use crate::random;
+use crate::sync::AtomicU64;
 
 /// What a call was to its circuit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

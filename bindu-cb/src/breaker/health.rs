@@ -20,13 +20,13 @@ use std::sync::atomic::Ordering;
 use super::leases::Nanos;
 use super::permit::Ticket;
 use super::snapshot::WindowSnapshot;
-use super::sync::{self, AtomicU64};
 use super::window::adaptive::{Adaptive, Learnt};
 use super::window::cells::WindowCells;
 use super::window::{CallWindow, Grid, Limits, Tag, TimeWindow, call_tag};
 use super::{CircuitBreaker, Cold, NEVER, nanos};
 use crate::name::Why;
 use crate::settings::Window;
+use crate::sync::{self, AtomicU64};
 
 /// Kinds of measure, the low bits of its first field; the others are the epoch.
 const CONSECUTIVE: u64 = 0;

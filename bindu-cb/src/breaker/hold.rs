@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::leases::Nanos;
-use super::sync::{self, AtomicU32, AtomicU64};
 use super::word::{Generation, Word};
 use super::{CircuitBreaker, CircuitState, nanos};
+use crate::sync::{self, AtomicU32, AtomicU64};
 
 #[cfg(all(test, not(loom)))]
 mod tests;

@@ -4,7 +4,7 @@
 //! and all others are turned away by [`Leases::full_until`] before they reach it.
 
 use super::permit::LeaseId;
-use super::sync;
+use crate::sync;
 
 /// Nanoseconds on the circuit's own clock.
 pub(super) type Nanos = u64;

@@ -33,7 +33,6 @@ mod rare;
 pub(crate) mod remote;
 mod settling;
 mod snapshot;
-pub(crate) mod sync;
 #[cfg(feature = "otel")]
 mod tally;
 mod threads;
@@ -57,6 +56,7 @@ use crate::error::{CallError, CircuitBreakerOpenError};
 use crate::event::{Cause, Listeners};
 use crate::name::{Name, Opening, Why};
 use crate::settings::{CircuitBreakerSettings, Resolved, Source};
+use crate::sync::{self, AtomicU32, AtomicU64, Mutex, MutexGuard};
 pub(crate) use classes::{MOST_CLASSES, OTHER_CLASS};
 pub use counters::CallCounts;
 use counters::Counters;
@@ -74,7 +74,6 @@ use rare::Rare;
 #[cfg(feature = "redis")]
 pub(crate) use remote::{Force, RemoteOpening};
 pub use snapshot::{CircuitState, FunctionSnapshot, Snapshot, WindowSnapshot};
-use sync::{AtomicU32, AtomicU64, Mutex, MutexGuard};
 #[cfg(feature = "otel")]
 pub(crate) use tally::Transition;
 use window::cells::WindowCells;

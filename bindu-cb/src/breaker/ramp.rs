@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::leases::Nanos;
-use super::sync::AtomicU64;
+use crate::sync::AtomicU64;
 
 /// A whole, in the unit of shares.
 const ALL: u64 = 1 << 32;

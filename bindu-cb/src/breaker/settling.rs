@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use super::leases::Nanos;
 use super::permit::{Role, Ticket};
-use super::sync;
 use super::transition::{Step, Thresholds};
 use super::word::Word;
 use super::{CircuitBreaker, CircuitState, Cold, Mode, Outcome, nanos, transition};
 use crate::event::{Cause, Event};
 use crate::name::{Opening, Why};
 use crate::random;
+use crate::sync;
 
 /// Longer texts of errors are cut: they are kept, logged and shown.
 const LONGEST_TEXT: usize = 512;

@@ -1,6 +1,7 @@
 //! What a circuit has done, counted for whoever asks: its changes of state, and its probes.
 //!
-//! Only on ways that take the circuit's lock anyway. Circuits of keys do not count: nobody asks them.
+//! Only where a state has changed or a probe has ended: neither is on the way of a success. Circuits of
+//! keys do not count: nobody asks them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};

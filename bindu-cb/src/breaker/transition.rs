@@ -1,8 +1,8 @@
 //! What an outcome does to the word: pure functions, without clock, lock or memory.
 
 use super::CircuitState;
-use super::sync;
 use super::word::{Generation, Word};
+use crate::sync;
 
 /// The figures that decide, as they are in force when an outcome arrives.
 #[derive(Clone, Copy, Debug)]

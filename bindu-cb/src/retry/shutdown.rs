@@ -9,7 +9,7 @@ use std::task::Poll;
 use tokio::sync::Notify;
 
 use crate::breaker::Admission;
-use crate::breaker::sync::{self, AtomicU32};
+use crate::sync::{self, AtomicU32};
 
 /// Whether a registry has been told to shut down. Only calls in trouble ask.
 #[derive(Default)]

@@ -6,7 +6,7 @@ use opentelemetry::metrics::{AsyncInstrument, Meter};
 use super::attributes::{
     CAUSE, FROM, KEY, OUTCOME, RESULT, SCOPE, STATE, STATES, TO, by_outcome, name_of, outcome,
 };
-use super::{Measured, measure};
+use super::{WeakMeasuring, measure};
 use crate::breaker::{CircuitBreaker, CircuitState, Outcome, Transition};
 use crate::event::Cause;
 
@@ -36,7 +36,7 @@ const USUAL_IN_A_FLEET: [Transition; 2] = {
 const RESULTS: [Outcome; 5] =
     [Outcome::Success, Outcome::Failure, Outcome::Ignored, Outcome::Cancelled, Outcome::Stale];
 
-pub(super) fn install(meter: &Meter, measured: impl Fn() -> Measured) {
+pub(super) fn install(meter: &Meter, measured: impl Fn() -> WeakMeasuring) {
     let measuring = measured();
     meter
         .u64_observable_gauge("circuit_breaker.state")
@@ -66,7 +66,7 @@ pub(super) fn install(meter: &Meter, measured: impl Fn() -> Measured) {
         .build();
 }
 
-fn observe_states(measuring: &Measured, observer: &dyn AsyncInstrument<u64>) {
+fn observe_states(measuring: &WeakMeasuring, observer: &dyn AsyncInstrument<u64>) {
     measure(measuring, |registry, options| {
         for operation in registry.measured() {
             let circuit = &operation.circuit;
@@ -104,7 +104,7 @@ fn observe_state(
     }
 }
 
-fn observe_calls(measuring: &Measured, observer: &dyn AsyncInstrument<u64>) {
+fn observe_calls(measuring: &WeakMeasuring, observer: &dyn AsyncInstrument<u64>) {
     measure(measuring, |registry, _| {
         for operation in registry.measured() {
             let name = name_of(&operation.circuit);
@@ -115,7 +115,7 @@ fn observe_calls(measuring: &Measured, observer: &dyn AsyncInstrument<u64>) {
     });
 }
 
-fn observe_transitions(measuring: &Measured, observer: &dyn AsyncInstrument<u64>) {
+fn observe_transitions(measuring: &WeakMeasuring, observer: &dyn AsyncInstrument<u64>) {
     measure(measuring, |registry, _| {
         let usual = USUAL.iter();
         #[cfg(feature = "redis")]
@@ -140,7 +140,7 @@ fn observe_transitions(measuring: &Measured, observer: &dyn AsyncInstrument<u64>
     });
 }
 
-fn observe_probes(measuring: &Measured, observer: &dyn AsyncInstrument<u64>) {
+fn observe_probes(measuring: &WeakMeasuring, observer: &dyn AsyncInstrument<u64>) {
     measure(measuring, |registry, _| {
         for operation in registry.measured() {
             let name = name_of(&operation.circuit);

@@ -143,10 +143,10 @@ pub(crate) struct Measuring {
     keys: bool,
 }
 
-type Measured = Weak<Measuring>;
+type WeakMeasuring = Weak<Measuring>;
 
 /// Calls `f` with what there is to measure, if there still is.
-fn measure(measuring: &Measured, f: impl FnOnce(&Inner, &Measuring)) {
+fn measure(measuring: &WeakMeasuring, f: impl FnOnce(&Inner, &Measuring)) {
     if let Some(measuring) = measuring.upgrade()
         && let Some(registry) = measuring.registry.upgrade()
     {

@@ -4,10 +4,10 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
 
 use super::attributes::{REASON, name_of};
-use super::{Measured, measure};
+use super::{WeakMeasuring, measure};
 use crate::retry::Reason;
 
-pub(super) fn install(meter: &Meter, measured: impl Fn() -> Measured) {
+pub(super) fn install(meter: &Meter, measured: impl Fn() -> WeakMeasuring) {
     let measuring = measured();
     meter
         .u64_observable_counter("circuit_breaker.retries")

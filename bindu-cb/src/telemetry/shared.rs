@@ -2,9 +2,9 @@
 
 use opentelemetry::metrics::Meter;
 
-use super::{Measured, measure};
+use super::{WeakMeasuring, measure};
 
-pub(super) fn install(meter: &Meter, measured: impl Fn() -> Measured) {
+pub(super) fn install(meter: &Meter, measured: impl Fn() -> WeakMeasuring) {
     let measuring = measured();
     meter
         .u64_observable_gauge("circuit_breaker.shared.connected")

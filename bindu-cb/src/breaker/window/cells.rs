@@ -3,8 +3,8 @@
 use std::sync::atomic::Ordering;
 
 use super::{BUCKETS, Tag, place};
-use crate::breaker::sync::{self, AtomicU64};
 use crate::breaker::threads::{self, OWNED};
+use crate::sync::{self, AtomicU64};
 
 /// A slot that is being changed belongs to no bucket. No epoch is the last one there can be.
 const NOBODY: Tag = Tag::MAX;

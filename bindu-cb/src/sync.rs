@@ -1,4 +1,4 @@
-//! The atomics and the lock of the circuit; loom's own in its models, which may also break the code
+//! The atomics and the lock of what loom checks; loom's own in its models, which may also break the code
 //! on purpose to see that they notice.
 
 #[cfg(not(all(test, loom)))]
@@ -20,4 +20,4 @@ pub(crate) const fn mutated(_: &str) -> bool {
 }
 
 #[cfg(all(test, loom))]
-pub(crate) use super::models::mutated;
+pub(crate) use crate::breaker::models::mutated;
